@@ -1,0 +1,97 @@
+"""The drawing: read a picture, find its object, and frame it as every reference is framed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from scipy import ndimage
+
+from lora3d.camera import Array
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid
+
+MAX_PIXELS = 64_000_000
+COVERED = 0.05  # an alpha above this counts as drawn
+
+
+def read_drawing(source: str | Path | IO[bytes]) -> Array:
+    """A picture file to (h, w, 4) float32 sRGB with straight alpha, its background made transparent.
+
+    Where the file has no transparency, the plain colour of its border is taken as paper: what is connected
+    to the border and within a small distance of that colour becomes transparent. White inside an outline
+    stays. Raises InputError for a file that is no picture, is too large, or shows no object.
+    """
+    name = getattr(source, "name", source)
+    try:
+        with Image.open(source) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"{name}: {image.width}×{image.height} px is too large; at most 64 megapixels")
+            rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: there is no such file") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: expected a PNG, JPEG or WebP picture; {error}") from error
+    if rgba[..., 3].min() > 0.99:
+        rgba = remove_paper(rgba)
+    if not (rgba[..., 3] > COVERED).any():
+        raise InputError(f"{name}: found no object, only background; draw on transparent or plain paper")
+    return rgba
+
+
+def remove_paper(rgba: Array, tolerance: float = 0.06) -> Array:
+    """Makes the border-connected region of the border's median colour transparent; (h, w, 4) float32.
+
+    The edge stays anti-aliased: a pixel beside the paper is as opaque as it differs from it.
+    """
+    border = np.concatenate([rgba[0], rgba[-1], rgba[:, 0], rgba[:, -1]])[:, :3]
+    paper = np.median(border, axis=0)
+    distance = np.abs(rgba[..., :3] - paper).max(axis=-1)
+    labels, _ = ndimage.label(distance <= tolerance)
+    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    outside = np.isin(labels, edge[edge > 0])
+    rim = ndimage.binary_dilation(outside, iterations=1) & ~outside
+    alpha = np.where(outside, 0.0, 1.0)
+    alpha[rim] = np.clip(distance[rim] / 0.5, 0.2, 1.0)
+    result = rgba.copy()
+    result[..., 3] = alpha
+    # Undo the mixing with paper at the rim, so that no halo of paper colour is carried along.
+    share = alpha[rim, None]
+    result[rim, :3] = np.clip((rgba[rim, :3] - paper * (1 - share)) / share, 0, 1)
+    return result
+
+
+def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
+    """Frames a drawing (h, w, 4) as the grid's reference.
+
+    The drawn object's longer side fills `grid.reference_fit` of the tile and its box is centred; colours
+    are averaged premultiplied. Returns the tile (t, t, 3) over the background and its coverage (t, t),
+    float32. Raises InputError where nothing is drawn.
+    """
+    covered = rgba[..., 3] > COVERED
+    if not covered.any():
+        raise InputError("the drawing shows no object: every pixel is background")
+    ys, xs = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    box = (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1)
+    crop = rgba[box[1] : box[3], box[0] : box[2]].astype(np.float32)
+    premultiplied = np.concatenate([crop[..., :3] * crop[..., 3:], crop[..., 3:]], axis=-1)
+
+    # One affine resampling of a padded square, so that framing is sub-pixel exact and never stretches.
+    side = max(crop.shape[:2]) / grid.reference_fit
+    centre = (crop.shape[1] / 2, crop.shape[0] / 2)
+    pad = int(np.ceil(side))
+    padded = np.pad(premultiplied, ((pad, pad), (pad, pad), (0, 0)))
+    frame = (centre[0] + pad - side / 2, centre[1] + pad - side / 2)
+    region = (frame[0], frame[1], frame[0] + side, frame[1] + side)
+    planes = [
+        Image.fromarray(padded[..., c]).resize((grid.tile, grid.tile), Image.Resampling.HAMMING, box=region)
+        for c in range(4)
+    ]
+    tile = np.stack([np.asarray(plane) for plane in planes], axis=-1).clip(0, 1)
+    alpha = tile[..., 3]
+    background = np.asarray(grid.background, dtype=np.float32)
+    return (tile[..., :3] + background * (1 - alpha[..., None])).clip(0, 1), alpha
