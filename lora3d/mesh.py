@@ -1,0 +1,171 @@
+"""Triangle meshes with materials: the types, and how they are placed.
+
+World frame: right-handed, Z up, the front faces −Y (see `lora3d.camera`). Colours are linear, textures
+sRGB as in their files. Attributes belong to the corners of faces, so that a seam needs no second vertex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from lora3d.camera import Array, turn_z
+from lora3d.errors import InputError
+
+Wrap = Literal["repeat", "clamp", "mirror"]
+
+
+class MeshError(InputError):
+    """A model that cannot be used, and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """How a surface looks: the part of glTF's materials that unlit and studio rendering need.
+
+    Attributes:
+        name: as in the file.
+        base_color: LINEAR rgba, multiplies the texture and the corner colours.
+        texture: (h, w, 4) uint8, sRGB, straight alpha, rows top-down; None: base_color alone.
+        wrap: what lies beyond the texture's edges, horizontally and vertically.
+        filter: how the texture is magnified; ``nearest`` is for pixel art.
+        alpha_mode: ``OPAQUE`` ignores alpha, ``MASK`` cuts at alpha_cutoff, ``BLEND`` composes.
+        alpha_cutoff: alpha below it is a hole, in mode ``MASK``.
+        double_sided: whether back faces are seen. True unless the file says otherwise.
+        emissive: LINEAR rgb that is added, strength included (may exceed 1).
+        unlit: shown as it is under every light.
+    """
+
+    name: str = ""
+    base_color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    texture: Array | None = None
+    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+    filter: Literal["linear", "nearest"] = "linear"
+    alpha_mode: Literal["OPAQUE", "MASK", "BLEND"] = "OPAQUE"
+    alpha_cutoff: float = 0.5
+    double_sided: bool = True
+    emissive: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    unlit: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles in world space. Raises MeshError where shapes or indices do not fit together.
+
+    Attributes:
+        vertices: (v, 3) float32, finite.
+        faces: (f, 3) int32 into vertices, f ≥ 1, counter-clockwise seen from outside.
+        face_material: (f,) int32 into materials.
+        materials: at least one.
+        corner_uv: (f, 3, 2) float32, glTF's convention: (0, 0) is the image's upper left corner and v
+            grows downward; texture transforms are applied. None: no texture coordinates.
+        corner_color: (f, 3, 4) float32 LINEAR rgba, multiplies; None: white.
+        corner_normal: (f, 3, 3) float32 unit vectors; None: flat.
+        notes: warnings for a person, one sentence each.
+    """
+
+    vertices: Array
+    faces: Array
+    face_material: Array
+    materials: tuple[Material, ...]
+    corner_uv: Array | None = None
+    corner_color: Array | None = None
+    corner_normal: Array | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        f = len(self.faces)
+        if f == 0:
+            raise MeshError("the model has no faces (a point cloud, lines or an empty file): nothing to draw")
+        wanted = {
+            "vertices": (len(self.vertices), 3),
+            "faces": (f, 3),
+            "face_material": (f,),
+            "corner_uv": (f, 3, 2),
+            "corner_color": (f, 3, 4),
+            "corner_normal": (f, 3, 3),
+        }
+        for name, shape in wanted.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise MeshError(f"a mesh of {f} faces needs {name} of shape {shape}, found {value.shape}")
+        for name, index, size in (
+            ("vertex", self.faces, len(self.vertices)),
+            ("material", self.face_material, len(self.materials)),
+        ):
+            bad = (index < 0) | (index >= size)
+            if bad.any():
+                at = tuple(int(i) for i in np.argwhere(bad)[0])
+                raise MeshError(f"face {at[0]} names {name} {int(index[at])} of {size}")
+        if not np.isfinite(self.vertices).all():
+            at0 = int(np.argwhere(~np.isfinite(self.vertices))[0, 0])
+            raise MeshError(f"vertex {at0} is not a finite point: {self.vertices[at0].tolist()}")
+
+
+def face_normals(mesh: Mesh) -> Array:
+    """Flat unit normals (f, 3) float32; zero where a face has no area."""
+    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    cross = np.cross(b - a, c - a)
+    length = np.linalg.norm(cross, axis=1, keepdims=True)
+    return (cross / np.where(length > 0, length, 1.0)).astype(np.float32)
+
+
+def normalise(mesh: Mesh) -> Mesh:
+    """Bounding-box centre to the origin, farthest vertex at 0.5; vertices no face uses do not count.
+
+    Raises MeshError for a mesh without extent.
+    """
+    used = np.unique(mesh.faces)
+    points = mesh.vertices[used].astype(np.float64)
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
+    radius = np.linalg.norm(points - centre, axis=1).max()
+    if not radius > 0:
+        raise MeshError("all vertices of the model lie in one point: it has no shape")
+    vertices = (mesh.vertices.astype(np.float64) - centre) * (0.5 / radius)
+    if len(used) < len(vertices):
+        unused = np.ones(len(vertices), dtype=bool)
+        unused[used] = False
+        vertices[unused] = 0.0
+    return replace(mesh, vertices=vertices.astype(np.float32))
+
+
+def turn(mesh: Mesh, azimuth_deg: float) -> Mesh:
+    """The mesh turned about Z so that what is seen from ``azimuth_deg`` comes to the front."""
+    rotation = turn_z(azimuth_deg)
+    normal = mesh.corner_normal
+    return replace(
+        mesh,
+        vertices=(mesh.vertices @ rotation.T).astype(np.float32),
+        corner_normal=None if normal is None else (normal @ rotation.T).astype(np.float32),
+    )
+
+
+def merge(meshes: Sequence[Mesh]) -> Mesh:
+    """One mesh of several. Attributes that only some have are filled with what their absence means."""
+    if not meshes:
+        raise MeshError("no meshes to merge")
+    counts = np.cumsum([0, *(len(m.vertices) for m in meshes)])
+    materials = np.cumsum([0, *(len(m.materials) for m in meshes)])
+
+    def joined(name: str, missing) -> Array | None:
+        values = [getattr(m, name) for m in meshes]
+        if all(v is None for v in values):
+            return None
+        filled = [missing(m) if v is None else v for m, v in zip(meshes, values, strict=True)]
+        return np.concatenate(filled).astype(np.float32)
+
+    return Mesh(
+        vertices=np.concatenate([m.vertices for m in meshes]).astype(np.float32),
+        faces=np.concatenate([m.faces + n for m, n in zip(meshes, counts[:-1], strict=True)]).astype(np.int32),
+        face_material=np.concatenate(
+            [m.face_material + n for m, n in zip(meshes, materials[:-1], strict=True)]
+        ).astype(np.int32),
+        materials=tuple(material for m in meshes for material in m.materials),
+        corner_uv=joined("corner_uv", lambda m: np.zeros((len(m.faces), 3, 2), np.float32)),
+        corner_color=joined("corner_color", lambda m: np.ones((len(m.faces), 3, 4), np.float32)),
+        corner_normal=joined("corner_normal", lambda m: np.repeat(face_normals(m)[:, None], 3, axis=1)),
+        notes=tuple(dict.fromkeys(note for m in meshes for note in m.notes)),
+    )
