@@ -1,0 +1,66 @@
+"""The base models. One file a family; all offer what `Base` says, and only they know where cells go."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from lora3d.base.mini import MiniBase, Text
+
+MINI = Path(__file__).parent / "mini_weights"
+
+
+class Base(Protocol):
+    """What the trainer, the generator and the adapters ask of a base.
+
+    Latents are (b, slots, c, h, w): a slot is what the base encodes as one tile. ``revision`` is the SHA-256
+    of its weights.
+    """
+
+    name: str
+    revision: str
+    grid: ViewGrid
+    unet: Any
+    scheduler: Any
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def slots(self) -> int: ...
+    def encode(self, tiles: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor: ...
+    def embed(self, texts: list[str]) -> Text: ...
+    def denoise(self, latents: Tensor, t: Tensor, text: Text, known: Tensor) -> Tensor: ...
+
+
+def hash_weights(folder: Path) -> str:
+    """SHA-256 over the names and bytes of every safetensors file below a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.safetensors")):
+        digest.update(file.relative_to(folder).as_posix().encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_base(name: str | Path = "mini", device: str | torch.device = "cpu") -> MiniBase:
+    """The embedded ``mini``, or a base of its family from a local folder in diffusers layout.
+
+    Raises InputError for a folder that is missing or is not such a base. Nothing is ever downloaded.
+    """
+    folder = MINI if str(name) == "mini" else Path(name)
+    if not (folder / "model_index.json").is_file() or not (folder / "grid.json").is_file():
+        raise InputError(
+            f"no base at {str(name)!r}: expected 'mini' or a folder with model_index.json and grid.json"
+        )
+    from lora3d.base.mini import load_mini
+
+    return load_mini(folder, name="mini" if folder == MINI else folder.name, device=device)

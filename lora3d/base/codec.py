@@ -1,0 +1,92 @@
+"""The codec of `mini`: a real `AutoencoderTiny` whose encoder is a linear transform in closed form.
+
+The encoder has no blocks, so it is a chain of convolutions without any activation. The first two halvings
+put 2×2 neighbours side by side (space to depth), the third projects each 8×8 patch of 4 channels (256
+numbers) to its 64 leading principal components. Principal components are the linear codec of least squared
+error (Eckart and Young 1936). The decoder is trained against that fixed encoder.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor
+
+CHANNELS = 4
+PATCH = 8
+LATENTS = 64
+# The decoder begins with tanh(x/3)·3; raw latents this small pass it nearly unchanged.
+RAW_SCALE = 0.25
+
+
+def new_codec() -> AutoencoderTiny:
+    """The architecture with random weights; `set_encoder` and training fill it."""
+    return AutoencoderTiny(
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        encoder_block_out_channels=(64, 64, 64, 64),
+        decoder_block_out_channels=(64, 64, 64, 64),
+        num_encoder_blocks=(0, 0, 0, 0),
+        num_decoder_blocks=(2, 1, 1, 0),
+        latent_channels=LATENTS,
+        scaling_factor=1 / RAW_SCALE,
+    )
+
+
+def principal_components(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of pictures (n, 4, h, w) in [0, 1]: the mean patch (256,), the components (64, 256), their variances (64,).
+
+    A patch is flattened in the order (row, column, channel).
+    """
+    n, c, h, w = pictures.shape
+    patches = pictures.reshape(n, c, h // PATCH, PATCH, w // PATCH, PATCH).permute(0, 2, 4, 3, 5, 1)
+    flat = patches.reshape(-1, PATCH * PATCH * c).double()
+    mean = flat.mean(0)
+    covariance = (flat - mean).T @ (flat - mean) / len(flat)
+    values, vectors = torch.linalg.eigh(covariance)
+    components = vectors.flip(1)[:, :LATENTS].T
+    # A component's sign is arbitrary; the largest entry is made positive so that a rerun gives the same codec.
+    signs = components.gather(1, components.abs().argmax(1, keepdim=True)).sign()
+    return mean.float(), (components * signs).float(), values.flip(0)[:LATENTS].float()
+
+
+@torch.no_grad()
+def set_encoder(codec: AutoencoderTiny, mean: Tensor, components: Tensor, variances: Tensor) -> None:
+    """Writes the principal components into the encoder's convolutions.
+
+    Latent i is the component's coordinate divided by the fourth root of its variance: between plain
+    coordinates (where noise drowns all but the coarsest) and whitened ones (where the finest weigh as much).
+    """
+    first, half, quarter, eighth, last = (m for m in codec.encoder.layers)
+    for layer in (first, half, quarter, eighth, last):
+        layer.weight.zero_()
+        if layer.bias is not None:
+            layer.bias.zero_()
+    for c in range(CHANNELS):
+        first.weight[c, c, 1, 1] = 1
+    # Tap (1 + i, 1 + j) of a 3×3 kernel with stride 2 and padding 1 reads the pixel (i, j) of each 2×2 block.
+    for i in range(2):
+        for j in range(2):
+            for c in range(CHANNELS):
+                half.weight[(i * 2 + j) * CHANNELS + c, c, 1 + i, 1 + j] = 1
+            for c in range(4 * CHANNELS):
+                quarter.weight[(i * 2 + j) * 4 * CHANNELS + c, c, 1 + i, 1 + j] = 1
+    scale = RAW_SCALE * variances.clamp_min(1e-8) ** -0.25
+    patch = components.reshape(LATENTS, 2, 2, 2, 2, 2, 2, CHANNELS)
+    # (row, column) bits: eighth's tap, then quarter's channel, then half's channel.
+    rows = patch.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (out, r4, c4, r2, c2, r1, c1, channel)
+    flat = rows.reshape(LATENTS, 2, 2, 64)
+    for i in range(2):
+        for j in range(2):
+            eighth.weight[:, :, 1 + i, 1 + j] = flat[:, i, j] * scale[:, None]
+    last.weight[:, :, 1, 1] = torch.eye(LATENTS)
+    last.bias.copy_(-(components @ mean) * scale)
+
+
+def reconstruct(components: Tensor, mean: Tensor, variances: Tensor, latents: Tensor) -> Tensor:
+    """The best linear decoding of raw latents (n, 64, h, w): pictures (n, 4, 8h, 8w). A yardstick for the decoder."""
+    n, _, h, w = latents.shape
+    scale = RAW_SCALE * variances.clamp_min(1e-8) ** -0.25
+    flat = (latents / scale[:, None, None]).permute(0, 2, 3, 1) @ components + mean
+    patches = flat.reshape(n, h, w, PATCH, PATCH, CHANNELS)
+    return patches.permute(0, 5, 1, 3, 2, 4).reshape(n, CHANNELS, h * PATCH, w * PATCH)

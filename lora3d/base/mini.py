@@ -1,0 +1,196 @@
+"""`mini`: the embedded base. A Stable-Diffusion-shaped pipeline for grids, small enough to ship.
+
+Saved in diffusers layout: ``StableDiffusionPipeline.from_pretrained(folder)`` loads it. What it adds to that
+pipeline is only where the cells go:
+
+- A *slot* is the rgb cell and the depth cell of one camera, joined to a picture of four channels and encoded
+  alone by the codec, 8×8 pixels to a latent of `LATENT_CHANNELS`. The drawing and its coverage are slot 0.
+- Slots stand side by side in one strip, so that the UNet's attention sees all views at once.
+- Beside the noisy latents the UNet reads, at every position: the drawing's latents at the same place of its
+  own tile, whether the slot is known, and the ray of the slot's camera (`ray_channels`). diffusers has UNets
+  with more input than latent channels too (InstructPix2Pix, inpainting).
+- It predicts the clean latents (``prediction_type="sample"``) along the straight path of flow matching.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from lora3d.camera import Camera, rays
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid, read_grid
+
+PATCH = 8
+LATENT_CHANNELS = 64
+RAY_CHANNELS = 18
+INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1 + RAY_CHANNELS
+
+
+@dataclass(frozen=True)
+class Text:
+    """A batch of embedded sentences: (b, tokens, d) float32."""
+
+    tokens: Tensor
+
+    def __getitem__(self, index: Any) -> Text:
+        return Text(self.tokens[index])
+
+
+@dataclass(frozen=True)
+class MiniBase:
+    """The loaded base; see `lora3d.base` for what a base offers.
+
+    Attributes:
+        revision: SHA-256 of the weights, hexadecimal; what an adapter's card refers to.
+        rays: (slots, RAY_CHANNELS, h, w), the camera channels of the grid.
+    """
+
+    name: str
+    revision: str
+    folder: Path
+    grid: ViewGrid
+    unet: UNet2DConditionModel
+    vae: AutoencoderTiny
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DPMSolverMultistepScheduler
+    rays: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def slots(self) -> int:
+        """Latent tiles a grid: the drawing and one for each camera."""
+        return self.grid.columns
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(slots, channels, h, w) of one grid's latents."""
+        side = self.grid.tile // PATCH
+        return self.slots, LATENT_CHANNELS, side, side
+
+    @torch.no_grad()
+    def encode(self, tiles: Tensor) -> Tensor:
+        """Cells (b, cells, t, t, 3) in [0, 1] to latents (b, slots, c, h, w), each slot alone."""
+        b, _, t = tiles.shape[:3]
+        pictures = join_cells(self.grid, tiles.to(self.device, torch.float32)).flatten(0, 1)
+        latents = self.vae.encode(pictures * 2 - 1).latents * self.vae.config.scaling_factor
+        return latents.unflatten(0, (b, self.slots))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The way back, differentiable: latents (b, slots, c, h, w) to cells (b, cells, t, t, 3) in [0, 1]."""
+        raw = latents.flatten(0, 1).float() / self.vae.config.scaling_factor
+        pictures = (self.vae.decode(raw).sample + 1) / 2
+        return split_cells(self.grid, pictures.unflatten(0, latents.shape[:2]).clamp(0, 1))
+
+    @torch.no_grad()
+    def embed(self, texts: list[str]) -> Text:
+        """Sentences to their embedding; the empty sentence is "nothing said"."""
+        ids = tokenize(self.tokenizer, texts).to(self.device)
+        return Text(self.text_encoder(ids).last_hidden_state.float())
+
+    def denoise(self, latents: Tensor, t: Tensor, text: Text, known: Tensor) -> Tensor:
+        """The network's guess of the clean latents, differentiable in ``latents``.
+
+        Args:
+            latents: (b, slots, c, h, w), noisy at time t but where known: there clean.
+            t: (b,) times in [0, 1].
+            text: b embedded sentences.
+            known: (b, slots) bool.
+        """
+        return denoise_strip(self.unet, latents, t, text.tokens, known, self.rays)
+
+
+def denoise_strip(
+    unet: UNet2DConditionModel, latents: Tensor, t: Tensor, tokens: Tensor, known: Tensor, camera_rays: Tensor
+) -> Tensor:
+    """Lays the slots out as one strip, runs the UNet, and takes them apart; shapes as in `MiniBase.denoise`."""
+    b, m, _, h, w = latents.shape
+    flag = known.to(latents.dtype)[:, :, None, None, None]
+    drawing = (latents[:, :1] * flag[:, :1]).expand(-1, m, -1, -1, -1)
+    cells = torch.cat(
+        [latents, drawing, flag.expand(-1, -1, 1, h, w), camera_rays.to(latents.dtype).expand(b, -1, -1, -1, -1)], 2
+    )
+    strip = cells.permute(0, 2, 3, 1, 4).reshape(b, -1, h, m * w).contiguous(memory_format=torch.channels_last)
+    out = unet(strip, t * 1000, encoder_hidden_states=tokens, return_dict=False)[0]
+    return out.reshape(b, -1, h, m, w).permute(0, 3, 1, 2, 4)
+
+
+def join_cells(grid: ViewGrid, tiles: Tensor) -> Tensor:
+    """Cells (b, cells, t, t, 3) to slots (b, slots, 4, t, t): rgb and depth, drawing and coverage."""
+    rows = tiles.unflatten(1, (grid.rows, grid.columns))
+    return torch.cat([rows[:, 0], rows[:, 1, ..., :1]], dim=-1).movedim(-1, 2)
+
+
+def split_cells(grid: ViewGrid, slots: Tensor) -> Tensor:
+    """The inverse of `join_cells`, depth as grey."""
+    cells = slots.movedim(2, -1)
+    return torch.cat([cells[..., :3], cells[..., 3:].expand(*cells.shape[:-1], 3)], dim=1)
+
+
+def ray_channels(grid: ViewGrid) -> Tensor:
+    """What each slot's camera says at each latent position, (slots, RAY_CHANNELS, h, w) float32.
+
+    Of the ray through the position's centre: its direction d (3), its point p nearest the origin (3), and
+    sin and cos of 2πp and 4πp (12), so that equal places in space look alike in different views. The
+    drawing's camera is not known: all zero.
+    """
+    side = grid.tile // PATCH
+    channels = [np.zeros((side, side, RAY_CHANNELS))]
+    channels.extend(_ray_features(camera, side) for camera in grid.cameras("rgb"))
+    return torch.from_numpy(np.stack(channels).transpose(0, 3, 1, 2).astype(np.float32))
+
+
+def _ray_features(camera: Camera, side: int) -> np.ndarray:
+    origins, directions = rays(camera, side)
+    directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+    nearest = origins - (origins * directions).sum(-1, keepdims=True) * directions
+    waves = [f(2 * math.pi * k * nearest) for k in (1, 2) for f in (np.sin, np.cos)]
+    return np.concatenate([directions, nearest, *waves], axis=-1)
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids (b, model_max_length) int64; a longer sentence is cut at its end."""
+    encoded = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
+    )
+    return encoded.input_ids
+
+
+def load_mini(folder: Path, *, name: str, device: str | torch.device = "cpu") -> MiniBase:
+    """Loads a saved base in float32 for inference; see `lora3d.base.load_base` for the errors."""
+    from lora3d.base import hash_weights
+
+    grid = read_grid(folder / "grid.json")
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, use_safetensors=True)
+    if unet.config.in_channels != INPUT_CHANNELS:
+        raise InputError(
+            f"{folder} is no base of the `mini` family: its UNet reads {unet.config.in_channels} channels, "
+            f"expected {INPUT_CHANNELS}"
+        )
+    vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    base = MiniBase(
+        name=name,
+        revision=hash_weights(folder),
+        folder=folder,
+        grid=grid,
+        unet=unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False),
+        vae=vae.to(device).eval().requires_grad_(False),
+        text_encoder=text_encoder.to(device).eval().requires_grad_(False),
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        scheduler=DPMSolverMultistepScheduler.from_pretrained(folder / "scheduler"),
+        rays=ray_channels(grid).to(device),
+    )
+    return base

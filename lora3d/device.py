@@ -1,0 +1,59 @@
+"""Which device and precision to compute on: measured, not guessed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto`` takes CUDA, then Apple's MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def measure_gflops(dtype: torch.dtype = torch.float32, size: int = 1024, repeats: int = 5) -> float:
+    """Matrix-product speed of this host's CPU in GFLOP/s, the figure to quote beside absolute times."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    return 2e-9 * size**3 / _best_seconds(lambda: a @ b, repeats)
+
+
+def choose_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
+    """``auto``: bfloat16 where it is faster than float32 at a convolution like the UNet's, else float32.
+
+    CPUs without bfloat16 instructions emulate it several times slower than float32; hence the measurement.
+    """
+    if name != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type != "cpu":
+        return torch.float32
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        layer = torch.nn.Conv2d(128, 128, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
+        x = torch.randn(8, 128, 8, 56, dtype=dtype).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            seconds[dtype] = _best_seconds(lambda layer=layer, x=x: layer(x), 3)
+    return torch.bfloat16 if seconds[torch.bfloat16] < 0.8 * seconds[torch.float32] else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Mixed precision for the network; a no-op in float32."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def _best_seconds(work: Callable[[], object], repeats: int) -> float:
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,223 @@
+"""Base + adapters + a drawing or a sentence -> a grid of views -> a textured mesh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lora3d.adapter import AdapterCard, load_adapter, use_adapters
+from lora3d.base import Base, load_base
+from lora3d.camera import Array
+from lora3d.device import autocast, choose_device, choose_dtype
+from lora3d.drawing import fit_reference, read_drawing
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid, pack
+from lora3d.lift import lift
+from lora3d.mesh import Mesh, glb_bytes
+
+STEPS = 12
+GUIDANCE = 1.0
+
+Reference = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer.
+
+    Attributes:
+        tiles: (cells, t, t, 3) float32 in [0, 1], in the grid's order.
+        view_grid: which cell is what.
+        record: everything needed to make the same bytes again, as plain JSON.
+    """
+
+    tiles: Array
+    view_grid: ViewGrid
+    record: dict[str, Any]
+
+    @property
+    def grid(self) -> Image.Image:
+        """All cells on one picture."""
+        return to_image(pack(self.view_grid, self.tiles))
+
+    @property
+    def views(self) -> list[Image.Image]:
+        """The rgb cells."""
+        return [to_image(self.tiles[i]) for i in self.view_grid.indices("rgb")]
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The textured mesh; lifted on first use. Raises InputError where the grid shows no object."""
+        return lift(self.tiles, self.view_grid)
+
+    def save(self, path: str | Path, name: str = "model") -> Path:
+        """Writes ``name``.png (the grid), ``name``.glb and ``name``.json into a folder; returns the GLB's path."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.grid.save(folder / f"{name}.png")
+        record = json.dumps(self.record, indent=1, sort_keys=True) + "\n"
+        (folder / f"{name}.json").write_text(record, encoding="utf-8")
+        glb = folder / f"{name}.glb"
+        glb.write_bytes(glb_bytes(self.mesh, name=name, extras={"lora3d": self.record}))
+        return glb
+
+
+def to_image(picture: Array) -> Image.Image:
+    """(h, w, 3) in [0, 1] to an 8-bit picture."""
+    return Image.fromarray((picture * 255 + 0.5).clip(0, 255).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A loaded base with its adapters; make one with `load`."""
+
+    base: Base
+    cards: dict[str, AdapterCard]
+    weights: dict[str, float]
+    dtype: torch.dtype
+
+    def generate(
+        self,
+        image: str | Path | Array | None = None,
+        prompt: str | None = None,
+        *,
+        seed: int = 0,
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+    ) -> Generation:
+        """A drawing (a file or (h, w, 4) float in [0, 1]), a sentence, both or neither to one `Generation`."""
+        rgba = read_drawing(image) if isinstance(image, str | Path) else image
+        reference = None if rgba is None else fit_reference(self.base.grid, rgba)
+        tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
+        record = {
+            "base": self.base.name,
+            "base_revision": self.base.revision,
+            "adapters": [
+                {"name": name, "weight": weight, "dataset": self.cards[name].dataset, "trigger": self.cards[name].trigger,
+                 "licenses": self.cards[name].licenses, "artists": self.cards[name].artists}
+                for name, weight in self.weights.items()
+            ],
+            "image": Path(image).name if isinstance(image, str | Path) else None,
+            "prompt": prompt,
+            "seed": seed,
+            "steps": steps,
+            "guidance": guidance,
+            "grid": self.base.grid.to_dict(),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "versions": {p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
+        }  # fmt: skip
+        return Generation(tiles, self.base.grid, record)
+
+    def sentence(self, prompt: str | None) -> str:
+        """The prompt with the adapters' triggers before it."""
+        triggers = [self.cards[name].trigger for name, w in self.weights.items() if w and self.cards[name].trigger]
+        words = [t for t in triggers if t not in (prompt or "")]
+        return " ".join([*words, prompt]) if prompt else ""
+
+    @torch.no_grad()
+    def generate_tiles(
+        self,
+        references: Sequence[Reference | None],
+        prompts: Sequence[str | None],
+        seeds: Sequence[int],
+        *,
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+    ) -> Array:
+        """A batch of grids, (b, cells, t, t, 3) float32 in [0, 1]; each depends on its own seed alone.
+
+        References are framed as `lora3d.drawing.fit_reference` does; None generates the drawing's tile too.
+        """
+        if steps < 1:
+            raise InputError(f"steps must be at least 1, found {steps}")
+        use_adapters(self.base, self.weights)
+        clean, known = encode_references(self.base, references)
+        text = self.base.embed([self.sentence(p) for p in prompts])
+        noise = torch.stack(
+            [torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(s)) for s in seeds]
+        ).to(self.base.device)
+        latents = sample(self.base, noise, clean, known, text, steps, guidance, self.dtype)
+        tiles = self.base.decode(latents).float().cpu().numpy()
+        for i, reference in enumerate(references):
+            if reference is not None:
+                _write_reference(self.base.grid, tiles[i], reference)
+        return tiles
+
+
+def encode_references(base: Base, references: Sequence[Reference | None]) -> tuple[Tensor, Tensor]:
+    """Clean latents (b, slots, c, h, w) with the drawings in their place, and which slots are known (b, slots)."""
+    grid = base.grid
+    tiles = np.zeros((len(references), len(grid.cells), grid.tile, grid.tile, 3), dtype=np.float32)
+    known = torch.zeros(len(references), base.slots, dtype=torch.bool)
+    for i, reference in enumerate(references):
+        if reference is not None:
+            _write_reference(grid, tiles[i], reference)
+            known[i, 0] = True
+    return base.encode(torch.from_numpy(tiles)), known.to(base.device)
+
+
+def _write_reference(grid: ViewGrid, tiles: Array, reference: Reference) -> None:
+    for cell in grid.indices("reference"):
+        tiles[cell] = reference[0]
+    for cell in grid.indices("reference_alpha"):
+        tiles[cell] = reference[1][..., None]
+
+
+def sample(
+    base: Base,
+    noise: Tensor,
+    clean: Tensor,
+    known: Tensor,
+    text: Any,
+    steps: int,
+    guidance: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Denoises with the base's own scheduler while known slots are held clean.
+
+    Guidance g moves away from what the base says with neither drawing nor sentence (Ho and Salimans 2022,
+    eq. 6): x̂ = u + g·(c − u); 1 is off and halves the time.
+    """
+    scheduler = type(base.scheduler).from_config(base.scheduler.config)
+    scheduler.set_timesteps(steps, device=base.device)
+    hold = known[:, :, None, None, None]
+    nothing = base.embed([""] * len(noise)) if guidance != 1 else None
+    latents = noise
+    for step in scheduler.timesteps:
+        t = (step.float() / 1000).expand(len(noise)).to(noise.device)
+        given = torch.where(hold, clean, latents)
+        with autocast(base.device, dtype):
+            guess = base.denoise(given, t, text, known).float()
+            if nothing is not None:
+                plain = base.denoise(latents, t, nothing, torch.zeros_like(known)).float()
+                guess = plain + guidance * (guess - plain)
+        latents = scheduler.step(guess, step, latents, return_dict=False)[0]
+    return torch.where(hold, clean, latents)
+
+
+def load(
+    base: str | Path = "mini",
+    adapters: dict[str | Path, float] | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Generator:
+    """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit."""
+    chosen = choose_device(device)
+    loaded = load_base(base, chosen)
+    cards, weights = {}, {}
+    for i, (path, weight) in enumerate((adapters or {}).items()):
+        name = f"{i}_{Path(path).stem}".replace(".", "_")
+        cards[name] = load_adapter(loaded, Path(path), name)
+        weights[name] = float(weight)
+    return Generator(loaded, cards, weights, choose_dtype(chosen, precision))

@@ -1,0 +1,198 @@
+"""Recipes: TOML files that are data, not code. Reading one imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lora3d.errors import InputError
+
+Recipe = TypeVar("Recipe")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an adapter is trained.
+
+    Attributes:
+        base: ``mini`` or a folder.
+        rank, alpha: of the low-rank update ΔW = (alpha/rank)·B·A (Hu et al. 2021).
+        targets: which layers carry it, by role: attention, conv, feedforward; or ends of module names.
+        trigger: a word put before every caption; empty for none.
+        steps, batch: examples seen = steps · batch.
+        learning_rate, warmup, decay_share: linear warm-up, constant, then linear to zero over the last share.
+        weight_decay, clip: AdamW's decay, and the largest gradient norm.
+        caption_dropout, reference_dropout: examples that go without their sentence, without their drawing.
+        reference_weight: the drawing's tile in the loss where it is not given.
+        time_mean, time_deviation: of the logit-normal times.
+        ema: decay of the averaged adapter, which is what is saved; 0 for none.
+        seed: of everything drawn at random.
+        device: auto, cpu, cuda or mps.
+        precision: auto (measured at the start), fp32 or bf16.
+        held_out_every, sample_every, checkpoint_every: in steps; 0 for never.
+        keep: checkpoints kept.
+    """
+
+    base: str = "mini"
+    rank: int = 16
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("attention", "conv", "feedforward")
+    trigger: str = ""
+    steps: int = 400
+    batch: int = 8
+    learning_rate: float = 1e-3
+    warmup: int = 20
+    decay_share: float = 0.3
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    caption_dropout: float = 0.3
+    reference_dropout: float = 0.1
+    reference_weight: float = 0.25
+    time_mean: float = 1.5
+    time_deviation: float = 1.2
+    ema: float = 0.98
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    held_out_every: int = 50
+    sample_every: int = 200
+    checkpoint_every: int = 100
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "steps", "batch", "keep"):
+            if getattr(self, name) < 1:
+                raise InputError(f"recipe: {name} must be at least 1, found {getattr(self, name)}")
+        for name in ("caption_dropout", "reference_dropout", "decay_share", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
+        for name, words in (("device", ("auto", "cpu", "cuda", "mps")), ("precision", ("auto", "fp32", "bf16"))):
+            if getattr(self, name) not in words:
+                raise InputError(f"recipe: {name} is {getattr(self, name)!r}; expected one of {', '.join(words)}")
+
+
+@dataclass(frozen=True)
+class MiniSize:
+    """The sizes of one member of `mini`'s family; the default is `mini` itself.
+
+    Attributes:
+        channels: of the UNet's levels; each level halves the canvas.
+        heads: attention heads a level.
+        text_width, text_layers, tokens: of the CLIP text encoder; tokens a sentence.
+        vocabulary: of the tokenizer, at most.
+    """
+
+    channels: tuple[int, ...] = (128, 224)
+    heads: tuple[int, ...] = (4, 7)
+    text_width: int = 128
+    text_layers: int = 2
+    tokens: int = 32
+    vocabulary: int = 1500
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How a base of `mini`'s family is trained from scratch.
+
+    Attributes:
+        tile: pixels; `mini` has 64.
+        size: see `MiniSize`.
+        steps, batch: examples seen = steps · batch.
+        fresh_share: newly rendered examples for each example seen; the others come again from the pool
+            with another drawing, side and noise.
+        pool: examples kept for that.
+        assembly_share: of random assemblies; the rest are named families.
+        drawings: rendered for each shape.
+        workers: processes that render.
+        learning_rate, warmup, decay_share: linear warm-up over ``warmup`` steps, then constant, then
+            linear to zero over the last ``decay_share`` of the steps.
+        time_mean, time_deviation: of the logit-normal times.
+        reference_share, text_share, extra_share: examples whose drawing is given; whose sentence is given
+            beside a drawing (without one it is given nine times in ten); that give other cells as well.
+        reference_weight: of the drawing's tile in the loss where it is not given.
+        ema: decay of the averaged weights.
+        sampler_shift: of the scheduler that is saved with the weights.
+        codec_shapes, codec_steps: shapes whose views fit the codec, and training steps of its decoder.
+    """
+
+    tile: int = 64
+    size: MiniSize = MiniSize()
+    steps: int = 4000
+    batch: int = 16
+    fresh_share: float = 0.5
+    pool: int = 8192
+    assembly_share: float = 0.6
+    drawings: int = 4
+    workers: int = 1
+    learning_rate: float = 6e-4
+    warmup: int = 200
+    decay_share: float = 0.25
+    time_mean: float = 1.5
+    time_deviation: float = 1.2
+    reference_share: float = 0.85
+    text_share: float = 0.6
+    extra_share: float = 0.1
+    reference_weight: float = 0.25
+    ema: float = 0.999
+    sampler_shift: float = 4.0
+    codec_shapes: int = 1500
+    codec_steps: int = 4000
+    seed: int = 0
+
+
+def read_recipe(path: Path, kind: type[Recipe], overrides: dict[str, Any] | None = None) -> Recipe:
+    """Reads a TOML recipe into its dataclass; ``overrides`` (from the command line) win over the file.
+
+    Raises InputError for a missing file, bad TOML, an unknown key (with the nearest name) or a wrong type.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such recipe") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a TOML recipe: {error}") from error
+    return from_fields(kind, {**fields, **(overrides or {})}, str(path))
+
+
+def from_fields(kind: type[Recipe], fields: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain values, each checked against the dataclass's annotation."""
+    hints = typing.get_type_hints(kind)
+    known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in fields.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise InputError(f"{where}: unknown key {key!r}; the nearest is {near[0]!r}")
+        values[key] = _checked(value, known[key], key, where)
+    return kind(**values)
+
+
+def _checked(value: Any, hint: Any, key: str, where: str) -> Any:
+    """The value as its annotation wants it; int passes for float, a TOML array for a tuple."""
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, dict):
+            return from_fields(typing.cast(type, hint), value, f"{where} [{key}]")
+    elif typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, list | tuple):
+            return tuple(_checked(v, item, key, where) for v in value)
+    elif isinstance(hint, types.UnionType):
+        return value
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise InputError(f"{where}: {key} must be of type {name}, found {value!r}")
+
+
+def to_fields(recipe: Any) -> dict[str, Any]:
+    """Plain JSON types; the inverse of `from_fields`."""
+    fields = dataclasses.asdict(recipe)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}

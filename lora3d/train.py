@@ -1,0 +1,450 @@
+"""Trains an adapter on a dataset; one loop that reads top to bottom as the experiment.
+
+Everything random is drawn from (seed, step), so a resumed run takes the very steps that an undisturbed one
+takes. What lies in the run's folder: ``adapter.safetensors`` (the result), ``recipe.json``,
+``train.log.jsonl``, ``checkpoints/``, ``samples/``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lora3d.adapter import (
+    AdapterCard,
+    adapter_tensors,
+    attach,
+    effect,
+    load_adapter,
+    save_adapter,
+    target_modules,
+    use_adapters,
+)
+from lora3d.base import Base, load_base
+from lora3d.base.mini import Text
+from lora3d.dataset import Dataset, Row, read_dataset
+from lora3d.device import choose_device, choose_dtype
+from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
+from lora3d.errors import InputError
+from lora3d.generate import sample, to_image
+from lora3d.grid import pack, require_same_grid
+from lora3d.recipe import TrainConfig, to_fields
+
+HELD_OUT_TIMES = 4
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What the frozen encoders say of every row: latents (n, slots, c, h, w), sentences (n, tokens, d)."""
+
+    ids: list[str]
+    latents: Tensor
+    sentences: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The adapter's file, and the last numbers."""
+
+    adapter: Path
+    steps: int
+    loss: float
+    held_out: float | None
+    seconds: float
+    examples_per_second: float
+
+
+def train(
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    report: Callable[[str], None] = print,
+) -> TrainResult:
+    """Trains and proves one adapter; returns where it lies.
+
+    Raises InputError for a dataset that is empty or made for another grid, a run folder in use or already
+    used (without ``resume``), and a loss that is not finite, naming the step and the assets.
+    """
+    with run_folder(out, resume):
+        dataset = read_dataset(data)
+        device = choose_device(config.device)
+        dtype = choose_dtype(device, config.precision)
+        accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if dtype == torch.bfloat16 else "no")
+        base = load_base(config.base, device)
+        require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
+        train_rows, test_rows = cache_rows(base, dataset, config, "train"), cache_rows(base, dataset, config, "test")
+        if len(train_rows) == 0:
+            raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
+        _check_resume(out, config, dataset, base)
+        report(f"{len(train_rows)} rows to train on, {len(test_rows)} held out; {device.type}, {str(dtype)[6:]}")
+        return _run(config, dataset, base, accelerator, train_rows, test_rows, out, dtype, progress, report)
+
+
+def _run(
+    config: TrainConfig,
+    dataset: Dataset,
+    base: Base,
+    accelerator: Accelerator,
+    rows: Cached,
+    held_out: Cached,
+    out: Path,
+    dtype: torch.dtype,
+    progress: bool,
+    report: Callable[[str], None],
+) -> TrainResult:
+    before = effect(base)
+    parameters = attach(base, config.rank, config.alpha, config.targets, config.seed)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
+    average = [p.detach().clone() for p in parameters]
+    step = _load_checkpoint(out, parameters, average, optimiser, base.device)
+    base.unet, optimiser  # the network is frozen; only the adapter's parameters are optimised
+    nothing = base.embed([""]).tokens[0]
+    started, first, running, score = time.monotonic(), step, None, None
+    bar = tqdm(total=config.steps, initial=step, disable=not progress, unit="step", dynamic_ncols=True)
+    log = (out / "train.log.jsonl").open("a", encoding="utf-8")
+    while step < config.steps:
+        batch = make_batch(rows, nothing, config, step, base.device)
+        with accelerator.autocast():
+            guess = base.denoise(batch["noisy"], batch["t"], Text(batch["text"]), batch["known"])
+        losses = masked_mse(guess.float(), batch["clean"], batch["weight"])
+        loss = losses.mean()
+        accelerator.backward(loss)
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        if not torch.isfinite(loss) or not torch.isfinite(norm):
+            names = ", ".join(rows.ids[i] for i in batch["rows"].tolist())
+            raise InputError(
+                f"the loss is {loss.item():g} (gradient {norm.item():g}) at step {step}; the batch was {names}. "
+                "Nothing of this step was saved; lower learning_rate or look at these assets"
+            )
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * rate_at(step, config)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        step += 1
+        _update_average(average, parameters, config.ema, step)
+        running = loss.item() if running is None else 0.95 * running + 0.05 * loss.item()
+        bar.update()
+        bar.set_postfix(loss=f"{running:.4f}")
+        record: dict[str, Any] = {"step": step, "loss": loss.item(), "gradient": norm.item()}
+        if _due(step, config.held_out_every, config) and len(held_out):
+            with _averaged(parameters, average):
+                score = held_out_loss(base, held_out, nothing, config, accelerator)
+            record["held_out"] = score
+        record["seconds"] = round(time.monotonic() - started, 3)
+        log.write(json.dumps(record) + "\n")
+        log.flush()
+        if config.sample_every and _due(step, config.sample_every, config) and len(held_out):
+            with _averaged(parameters, average):
+                save_samples(base, held_out, out / "samples" / f"step-{step:06}.png", dtype)
+        if config.checkpoint_every and _due(step, config.checkpoint_every, config):
+            _save_checkpoint(out, step, parameters, average, optimiser, config.keep)
+    bar.close()
+    log.close()
+    seconds = time.monotonic() - started
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, average, strict=True):
+            parameter.copy_(mean)
+    last = _last_records(out)
+    metrics = {"steps": step, "examples": step * config.batch, "loss": last["loss"], "held_out_loss": last.get("held_out")}
+    adapter = out / "adapter.safetensors"
+    modules = target_modules_of(base)
+    save_adapter(adapter, adapter_tensors(base), make_card(config, dataset, base, metrics), modules)
+    prove(adapter, base, before, config)
+    report(f"{adapter}: {os.path.getsize(adapter) / 2**20:.1f} MiB, loss {metrics['loss']:.4f}")
+    done = max(1, step - first)
+    return TrainResult(adapter, step, metrics["loss"], score, seconds, done * config.batch / max(seconds, 1e-9))
+
+
+def rate_at(step: int, config: TrainConfig) -> float:
+    """The learning rate's factor: linear warm-up, constant, linear decay to zero."""
+    left = (config.steps - step) / max(1, round(config.steps * config.decay_share))
+    return min(1.0, (step + 1) / max(1, config.warmup), left)
+
+
+def make_batch(rows: Cached, nothing: Tensor, config: TrainConfig, step: int, device: torch.device) -> dict[str, Tensor]:
+    """Step ``step``'s batch; a function of (seed, step) and the rows alone.
+
+    Rows come in shuffled rounds, so that each is seen equally often.
+    """
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+    picked = [_row_at(step * config.batch + i, len(rows), config.seed) for i in range(config.batch)]
+    index = torch.tensor(picked)
+    clean = rows.latents[index].to(device, torch.float32)
+    text = rows.sentences[index].to(device, torch.float32)
+    t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator).to(device)
+    noise = torch.randn(clean.shape, generator=generator).to(device)
+    silent = torch.rand(config.batch, generator=generator) < config.caption_dropout
+    unseen = torch.rand(config.batch, generator=generator) < config.reference_dropout
+    # An example with neither would teach only what the base says unasked; a sentence stays then.
+    silent &= ~unseen
+    known = torch.zeros(clean.shape[:2], dtype=torch.bool)
+    known[:, 0] = ~unseen
+    known = known.to(device)
+    weight = (~known).float()
+    weight[:, 0] *= config.reference_weight
+    return {
+        "rows": index,
+        "clean": clean,
+        "noisy": torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t)),
+        "t": t,
+        "text": torch.where(silent.to(device)[:, None, None], nothing, text),
+        "known": known,
+        "weight": weight,
+    }
+
+
+def _row_at(position: int, n: int, seed: int) -> int:
+    lap, place = divmod(position, n)
+    return int(np.random.default_rng([seed, lap]).permutation(n)[place])
+
+
+@torch.no_grad()
+def held_out_loss(
+    base: Base, rows: Cached, nothing: Tensor, config: TrainConfig, accelerator: Accelerator, most: int = 64
+) -> float:
+    """Mean loss on held-out rows, drawing and sentence given, at fixed times and noise, so that runs compare."""
+    times = held_out_times(HELD_OUT_TIMES, config.time_mean, config.time_deviation)
+    losses = []
+    for start in range(0, min(len(rows), most), 8):
+        clean = rows.latents[start : start + 8].to(base.device, torch.float32)
+        text = rows.sentences[start : start + 8].to(base.device, torch.float32)
+        known = torch.zeros(clean.shape[:2], dtype=torch.bool, device=base.device)
+        known[:, 0] = True
+        for k, value in enumerate(times):
+            generator = torch.Generator().manual_seed(start * HELD_OUT_TIMES + k)
+            noise = torch.randn(clean.shape, generator=generator).to(base.device)
+            t = value.expand(len(clean)).to(base.device)
+            noisy = torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t))
+            with accelerator.autocast():
+                guess = base.denoise(noisy, t, Text(text), known)
+            losses.extend(masked_mse(guess.float(), clean, (~known).float()).tolist())
+    return sum(losses) / len(losses)
+
+
+@torch.no_grad()
+def save_samples(base: Base, rows: Cached, path: Path, dtype: torch.dtype, most: int = 4) -> None:
+    """Grids for the first held-out drawings from fixed seeds, one below the other, the truth beside each."""
+    path.parent.mkdir(exist_ok=True)
+    n = min(most, len(rows))
+    clean = rows.latents[:n].to(base.device, torch.float32)
+    known = torch.zeros(clean.shape[:2], dtype=torch.bool, device=base.device)
+    known[:, 0] = True
+    text = Text(rows.sentences[:n].to(base.device, torch.float32))
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(n)])
+    made = sample(base, noise.to(base.device), clean, known, text, 12, 1.0, dtype)
+    both = [np.concatenate([pack(base.grid, base.decode(x[None])[0].cpu().numpy()) for x in pair], axis=1)
+            for pair in zip(made, clean, strict=True)]  # fmt: skip
+    to_image(np.concatenate(both)).save(path)
+
+
+def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str) -> Cached:
+    """Encodes a split once and keeps it by content: dataset, base and trigger name the file.
+
+    Lies in $LORA3D_CACHE, or ~/.cache/lora3d. A file that cannot be read is made anew, with a word about it.
+    """
+    folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
+    key = f"{dataset.content_hash[:20]}-{base.revision[:20]}-{split}"
+    rows: list[tuple[str, str]] = []
+    latents: list[Tensor] = []
+    file = folder / f"{key}.safetensors"
+    kept = load_file(file)["latents"] if file.is_file() else None
+    batch: list[Row] = []
+
+    def encode() -> None:
+        if batch and kept is None:
+            latents.append(base.encode(torch.from_numpy(np.stack([r.tiles for r in batch]))).half().cpu())
+        batch.clear()
+
+    for row in dataset.rows(split):
+        rows.append((row.id, f"{config.trigger} {row.caption}".strip()))
+        if kept is None:
+            batch.append(row)
+            if len(batch) == 16:
+                encode()
+    encode()
+    if not rows:
+        return Cached([], torch.zeros(0), torch.zeros(0))
+    stacked = kept if kept is not None else torch.cat(latents)
+    if kept is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        save_file({"latents": stacked}, temporary)
+        temporary.replace(file)
+    sentences = torch.cat([base.embed([c for _, c in rows[i : i + 64]]).tokens.cpu() for i in range(0, len(rows), 64)])
+    return Cached([i for i, _ in rows], stacked, sentences)
+
+
+def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[str, Any]) -> AdapterCard:
+    """The card, from what happened."""
+    return AdapterCard(
+        base=base.name,
+        base_revision=base.revision,
+        grid=base.grid.to_dict(),
+        trigger=config.trigger,
+        rank=config.rank,
+        alpha=config.alpha,
+        targets=list(config.targets),
+        dataset=dataset.content_hash,
+        assets=dataset.assets("train"),
+        drawings=dataset.count("train"),
+        licenses=list(dataset.licenses),
+        artists=list(dataset.artists),
+        sources=list(dataset.sources),
+        recipe=to_fields(config),
+        metrics=metrics,
+        versions={p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
+    )
+
+
+def target_modules_of(base: Base) -> list[str]:
+    """The names of the layers that carry the adapter being trained."""
+    suffix = ".lora_A.train"
+    return sorted(n.removesuffix(suffix) for n, _ in base.unet.named_modules() if n.endswith(suffix))
+
+
+def prove(adapter: Path, base: Base, before: Tensor, config: TrainConfig) -> None:
+    """Loads the file into a fresh base: its effect must equal the trained one's, and must not be nothing."""
+    with torch.no_grad():
+        trained = effect(base)
+        fresh = load_base(config.base, base.device)
+        load_adapter(fresh, adapter, "proof")
+        use_adapters(fresh, {"proof": 1.0})
+        loaded = effect(fresh)
+    moved = (trained - before).abs().max().item()
+    off = (loaded - trained).abs().max().item()
+    if moved <= 1e-6 or off > 1e-4 * max(1.0, trained.abs().max().item()):
+        adapter.rename(adapter.with_suffix(".broken"))
+        raise InputError(
+            f"the saved adapter was loaded back and moves the output by {moved:.2g}, {off:.2g} away from the "
+            "trained one: it is not kept as a result"
+        )
+
+
+@contextmanager
+def run_folder(out: Path, resume: bool) -> Iterator[None]:
+    """Makes and locks a run's folder. Raises InputError if another trainer holds it or a run lies in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume and ((out / "adapter.safetensors").exists() or (out / "checkpoints").exists()):
+        raise InputError(f"{out} already holds a run; say --resume to go on with it, or name another folder")
+    with (out / ".lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), False)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{out} is in use by another trainer") from error
+        yield
+
+
+def _check_resume(out: Path, config: TrainConfig, dataset: Dataset, base: Base) -> None:
+    """Writes what the run is made of, or compares it with what is there."""
+    now = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
+    file = out / "recipe.json"
+    if not file.exists():
+        file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+        return
+    then = json.loads(file.read_text(encoding="utf-8"))
+    changed = [k for k in now["recipe"] if then["recipe"].get(k) != now["recipe"][k]]
+    changed += [k for k in ("dataset", "base") if then[k] != now[k]]
+    if changed:
+        raise InputError(f"{out} was started with another {', '.join(changed)}; resume needs the same, or a new folder")
+
+
+def _due(step: int, every: int, config: TrainConfig) -> bool:
+    return bool(every) and (step % every == 0 or step == config.steps)
+
+
+def _update_average(average: list[Tensor], parameters: list[nn.Parameter], decay: float, step: int) -> None:
+    with torch.no_grad():
+        for mean, parameter in zip(average, parameters, strict=True):
+            mean.lerp_(parameter, 1 - min(decay, (1 + step) / (10 + step)))
+
+
+@contextmanager
+def _averaged(parameters: list[nn.Parameter], average: list[Tensor]) -> Iterator[None]:
+    """Runs the block with the averaged weights in place."""
+    current = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for p, mean in zip(parameters, average, strict=True):
+            p.copy_(mean)
+        yield
+        for p, value in zip(parameters, current, strict=True):
+            p.copy_(value)
+
+
+def _save_checkpoint(out: Path, step: int, parameters, average, optimiser, keep: int) -> None:
+    """One folder a checkpoint, complete before it gets its name; the newest ``keep`` stay."""
+    folder = out / "checkpoints"
+    final, temporary = folder / f"step-{step:08}", folder / f"tmp-{step:08}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    tensors: dict[str, Tensor] = {}
+    for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
+        state = optimiser.state[p]
+        tensors |= {f"{i}.value": p.detach(), f"{i}.average": mean, f"{i}.m": state["exp_avg"], f"{i}.v": state["exp_avg_sq"]}
+    save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
+    (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    for file in temporary.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    temporary.rename(final)
+    for old in sorted(folder.glob("step-*"))[:-keep]:
+        shutil.rmtree(old)
+
+
+def _load_checkpoint(out: Path, parameters, average, optimiser, device) -> int:
+    """Restores the newest checkpoint; returns its step, 0 where there is none."""
+    found = sorted((out / "checkpoints").glob("step-*"))
+    if not found:
+        return 0
+    state = load_file(found[-1] / "state.safetensors")
+    step = json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"]
+    with torch.no_grad():
+        for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
+            p.copy_(state[f"{i}.value"])
+            mean.copy_(state[f"{i}.average"])
+            optimiser.state[p] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": state[f"{i}.m"].to(device),
+                "exp_avg_sq": state[f"{i}.v"].to(device),
+            }
+    _trim_log(out / "train.log.jsonl", step)
+    return step
+
+
+def _trim_log(log: Path, step: int) -> None:
+    """Drops the records of steps that will be taken again."""
+    if log.exists():
+        kept = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _last_records(out: Path) -> dict[str, float]:
+    """The means of the last 20 losses and the last held-out loss, from the log."""
+    records = [json.loads(line) for line in (out / "train.log.jsonl").read_text(encoding="utf-8").splitlines()]
+    scores = [r["held_out"] for r in records if "held_out" in r]
+    tail = [r["loss"] for r in records[-20:]]
+    return {"loss": sum(tail) / len(tail), **({"held_out": scores[-1]} if scores else {})}
