@@ -214,8 +214,9 @@ def orrery_stand() -> Part:
 
 
 def orrery_moons() -> list[Part]:
+    places = ((0.47, 0.17, 0.66), (-0.35, 0.3, 0.86), (-0.17, -0.47, 0.5))
     moons = []
-    for color, at in (CORAL, (0.47, 0.17, 0.66)), (TURQUOISE, (-0.35, 0.3, 0.86)), (CREAM, (-0.17, -0.47, 0.5)):
+    for color, at in zip((CORAL, TURQUOISE, CREAM), places, strict=True):
         moons += [tube([(0, 0, at[2] - 0.02), at], (0.05, 0.05), NIGHT), ball(0.13, color, at=at)]
     sun = ball(0.22, INDIGO, at=(0, 0, 0.68), rows=6)
     return [orrery_stand(), sun, *moons, eye(0.13, -0.18, 0.72), stack(crown(0.15), at=(0, 0, 0.86))]
