@@ -60,15 +60,17 @@ def draw(mesh: Mesh, camera: Camera, style: str, *, size: int = 128, seed: int =
     rng = np.random.default_rng([seed, STYLES.index(style)])
     if style == "render":
         return render(mesh, [camera], size).rgba[0]
+    if style == "silhouette":
+        rgba = render(mesh, [camera], size).rgba[0]
+        rgba[..., :3] = _ink(rng) * (rgba[..., 3:] > 0)
+        return rgba
     if style in ("shaded", "soft"):
         rgba = render(mesh, [camera], size, shading="studio").rgba[0]
         return _soften(rgba, rng) if style == "soft" else rgba
     # Twice the size with one sample each: the samples of an ordinary rendering, edges found between them.
     views = render(mesh, [camera], 2 * size, samples=1)
     rgb, alpha = views.rgba[0, ..., :3], views.rgba[0, ..., 3]
-    if style == "silhouette":
-        rgb = np.broadcast_to(_ink(rng), rgb.shape)
-    elif style == "flat":
+    if style == "flat":
         rgb = _over(rgb, _ink(rng), _lines(views, size, rng, albedo=0.1))
     elif style == "toon":
         tones = _tones(views, rng)
@@ -204,18 +206,13 @@ def _soften(rgba: Array, rng: np.random.Generator) -> Array:
     """Blurs colours under the same coverage and moves them a little: paint rather than rendering."""
     alpha = rgba[..., 3:]
     sigma = float(rng.uniform(0.4, 1.6)) * len(rgba) / 96
-    sums = [
-        ndimage.gaussian_filter(c, sigma, truncate=2.5)
-        for c in (*np.moveaxis(rgba[..., :3] * alpha, 2, 0), alpha[..., 0])
-    ]
+    bands = (*np.moveaxis(rgba[..., :3] * alpha, 2, 0), alpha[..., 0])
+    sums = [ndimage.gaussian_filter(band, sigma, truncate=2.5) for band in bands]
     rgb = np.stack(sums[:3], axis=-1) / np.maximum(sums[3], 1e-4)[..., None]
     mix = rng.normal(0, 0.06, (3, 3)) + np.eye(3)
     mix /= mix.sum(1, keepdims=True)
-    rgb = (
-        (rgb @ mix.T.astype(np.float32) - 0.5) * float(rng.uniform(0.75, 1.25))
-        + 0.5
-        + float(rng.normal(0, 0.04))
-    )
+    contrast, lift = float(rng.uniform(0.75, 1.25)), float(rng.normal(0, 0.04))
+    rgb = (rgb @ mix.T.astype(np.float32) - 0.5) * contrast + 0.5 + lift
     if rng.random() < 0.4:
         rgb = rgb + rng.normal(0, 0.025, rgb.shape[:2])[..., None]
     return np.concatenate([np.clip(rgb, 0, 1) * (alpha > 0), alpha], axis=-1).astype(np.float32)
