@@ -1,0 +1,280 @@
+"""The dataset: grids, drawings and meshes in Parquet, with a card; one folder that other tools open.
+
+    data-00000.parquet …   one row a drawing; `datasets.load_dataset("parquet", data_files=…)` opens them
+    grid.json              the ViewGrid of every row
+    README.md              the card, with YAML front matter
+    rejected.jsonl         one line {file, reason} for each model file that gave no row
+    report.json            how it was made
+
+Equal rows, grid and card give equal bytes: no clock, host or path is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lora3d.dataset_card import count_rows, make_card
+from lora3d.dataset_rows import (
+    COLUMNS,
+    PLAIN,
+    DatasetError,
+    Row,
+    decode_row,
+    encode_rows,
+    hash_row,
+    make_schema,
+)
+from lora3d.grid import ViewGrid, read_grid, require_same_grid, write_grid
+
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "Row",
+    "encode_rows",
+    "hash_row",
+    "read_dataset",
+    "write_dataset",
+    "write_tables",
+]
+
+SPLITS = ("train", "test")
+SHARD_BYTES = 256 * 2**20
+ROW_GROUP = 32
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset on disk; rows are read when asked for.
+
+    Attributes:
+        path: its folder.
+        grid: of every row.
+        content_hash: SHA-256 over the grid and, in order, each row's id, subject, split and content hash.
+        index: the plain columns of every row (no pictures), in the order of the rows.
+    """
+
+    path: Path
+    grid: ViewGrid
+    content_hash: str
+    index: tuple[dict[str, Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, split: str | None = None) -> Iterator[Row]:
+        """The rows of one split (None: all), one after the other. Raises DatasetError for a damaged row."""
+        if split is not None and split not in SPLITS:
+            raise DatasetError(f"no split {split!r}: expected one of {', '.join(SPLITS)}")
+        for shard in _shards(self.path):
+            for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROW_GROUP):
+                for values in batch.to_pylist():
+                    if split is None or values["split"] == split:
+                        yield decode_row(values, self.grid)
+
+    def count(self, split: str | None = None) -> int:
+        """How many rows, that is, drawings."""
+        return len(self._of(split))
+
+    def assets(self, split: str | None = None) -> int:
+        """How many models."""
+        return len({row["file"] or row["id"] for row in self._of(split)})
+
+    def _of(self, split: str | None) -> list[dict[str, Any]]:
+        return [row for row in self.index if split is None or row["split"] == split]
+
+    def _all(self, column: str) -> tuple[str, ...]:
+        return tuple(sorted({row[column] for row in self.index if row[column]}))
+
+    @property
+    def licenses(self) -> tuple[str, ...]:
+        return self._all("license")
+
+    @property
+    def artists(self) -> tuple[str, ...]:
+        return self._all("artist")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self._all("source")
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return self._all("subject")
+
+    def verify(self) -> list[str]:
+        """The ids of rows whose content is not what their hash says. Reads everything."""
+        return [row.id for row in self.rows() if row.content_hash != hash_row(row)]
+
+
+def read_dataset(path: Path | str) -> Dataset:
+    """Opens a dataset folder. Raises DatasetError for a folder that is none, or whose shards disagree."""
+    path = Path(path)
+    shards = _shards(path) if path.is_dir() else []
+    if not shards or not (path / "grid.json").is_file():
+        raise DatasetError(
+            f"{path} is no dataset: expected grid.json and data-00000.parquet; make one with 'lora3d prep'"
+        )
+    grid = read_grid(path / "grid.json")
+    index: list[dict[str, Any]] = []
+    for shard in shards:
+        try:
+            file = pq.ParquetFile(shard)
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise DatasetError(f"{shard} lacks the columns {', '.join(missing)}: make the dataset anew")
+            own = (file.schema_arrow.metadata or {}).get(b"lora3d_grid")
+            if own is not None:
+                own_grid = ViewGrid.from_dict(json.loads(own))
+                require_same_grid(grid, str(path / "grid.json"), own_grid, str(shard))
+            index.extend(file.read(columns=list(PLAIN)).to_pylist())
+        except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
+            raise DatasetError(f"{shard} cannot be read as Parquet: {error}") from error
+    return Dataset(path, grid, _hash_dataset(grid, index), tuple(index))
+
+
+def write_dataset(
+    rows: Iterable[Row],
+    out: Path,
+    grid: ViewGrid,
+    *,
+    title: str = "A lora3d dataset",
+    rejected: Iterable[dict[str, str]] = (),
+    report: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Dataset:
+    """Writes rows in the order given; see `write_tables` for the rest."""
+    chunks = (list(chunk) for _, chunk in groupby(enumerate(rows), key=lambda pair: pair[0] // ROW_GROUP))
+    tables = (encode_rows([row for _, row in chunk], grid) for chunk in chunks)
+    return write_tables(tables, out, grid, title=title, rejected=rejected, report=report, overwrite=overwrite)
+
+
+def write_tables(
+    tables: Iterable[pa.Table],
+    out: Path,
+    grid: ViewGrid,
+    *,
+    title: str = "A lora3d dataset",
+    rejected: Iterable[dict[str, str]] = (),
+    report: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Dataset:
+    """Writes tables of `encode_rows` as a dataset folder, beside ``out`` at first and renamed when complete.
+
+    Raises DatasetError where ``out`` exists and is not an empty folder, unless it is a dataset of ours and
+    ``overwrite`` is set; for an id or a split that cannot be; and for no rows at all.
+    """
+    check_out(out, overwrite)
+    staging = out.parent / f".{out.name}.{os.getpid()}.partial"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        write_grid(grid, staging / "grid.json")
+        _write_shards(tables, staging, grid)
+        dataset = read_dataset(staging)
+        _check_index(dataset)
+        rejections = list(rejected)
+        lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejections)
+        (staging / "rejected.jsonl").write_text(lines, encoding="utf-8")
+        full = {**count_rows(dataset.index), "content_hash": dataset.content_hash, **(report or {})}
+        text = json.dumps(full, indent=1, ensure_ascii=False) + "\n"
+        (staging / "report.json").write_text(text, encoding="utf-8")
+        card = make_card(title, grid, dataset.index, dataset.content_hash, len(rejections))
+        (staging / "README.md").write_text(card, encoding="utf-8")
+        old = out.parent / f".{out.name}.{os.getpid()}.old"
+        if out.exists():
+            out.rename(old)
+        staging.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Dataset(out, grid, dataset.content_hash, dataset.index)
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Raises DatasetError where `write_tables` would refuse to write, before hours are spent."""
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir() or out.is_symlink():
+        raise DatasetError(f"{out} exists and is no folder of its own: choose another name for the dataset")
+    entries = sorted(p.name for p in out.iterdir())
+    if not entries:
+        return
+    ours = {"grid.json", "README.md", "rejected.jsonl", "report.json", *(p.name for p in _shards(out))}
+    foreign = [name for name in entries if name not in ours]
+    if "grid.json" not in entries or "data-00000.parquet" not in entries or foreign:
+        what = f"holds {foreign[0]!r}" if foreign else "is no dataset"
+        raise DatasetError(f"{out} exists and {what}: it is left as it is; choose another folder")
+    if not overwrite:
+        raise DatasetError(f"{out} is a dataset already: choose another folder, or ask for overwriting")
+
+
+def _write_shards(tables: Iterable[pa.Table], folder: Path, grid: ViewGrid) -> None:
+    """Fixed row groups, whatever the tables' sizes, so that equal rows give equal files."""
+    writer: pq.ParquetWriter | None = None
+    shard, written = 0, 0
+    try:
+        for group in _regrouped(tables):
+            if writer is None or written >= SHARD_BYTES:
+                if writer is not None:
+                    writer.close()
+                path = folder / f"data-{shard:05d}.parquet"
+                writer = pq.ParquetWriter(path, make_schema(grid), compression="zstd", write_statistics=False)
+                shard, written = shard + 1, 0
+            writer.write_table(group.cast(make_schema(grid)), row_group_size=ROW_GROUP)
+            written += group.nbytes
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise DatasetError("there are no rows to write: every asset was rejected, or none was found")
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(map(len, waiting)) >= ROW_GROUP:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, ROW_GROUP).combine_chunks()
+            waiting = [joined.slice(ROW_GROUP)]
+    if sum(map(len, waiting)):
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _shards(path: Path) -> list[Path]:
+    return sorted(path.glob("data-[0-9][0-9][0-9][0-9][0-9].parquet"))
+
+
+def _hash_dataset(grid: ViewGrid, index: list[dict[str, Any]]) -> str:
+    rows = [[r["id"], r["subject"], r["split"], r["content_hash"]] for r in index]
+    return hashlib.sha256(json.dumps([grid.to_dict(), rows]).encode()).hexdigest()
+
+
+def _check_index(dataset: Dataset) -> None:
+    """Ids are unique and fit for file names; splits are known; no subject or model is on both sides."""
+    seen: set[str] = set()
+    sides: dict[tuple[str, str], str] = {}
+    for row in dataset.index:
+        name, split = row["id"], row["split"]
+        if name in seen or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
+            what = "occurs twice" if name in seen else "cannot name a file"
+            raise DatasetError(f"row id {name!r} {what}: expected unique letters, digits and ._- only")
+        seen.add(name)
+        if split not in SPLITS:
+            raise DatasetError(f"row {name!r}: expected split train or test, found {split!r}")
+        for column in ("subject", "file"):
+            key = (column, row[column])
+            if row[column] and sides.setdefault(key, split) != split:
+                raise DatasetError(f"{column} {row[column]!r} is in both splits: keep its rows on one side")

@@ -1,0 +1,173 @@
+"""One row of the dataset, and how it lies in Parquet: PNG pictures, a GLB, plain columns."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from lora3d.camera import Array
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid, pack, unpack
+
+MAX_REFERENCE = 4096  # pixels a side; a stored drawing larger than that is not ours
+
+_FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_TEXTS = ("caption", "subject", "split", "license", "artist", "source", "file", "drawing")
+COLUMNS: dict[str, tuple[pa.DataType, dict[str, str]]] = {
+    "id": (pa.string(), {"dtype": "string", "_type": "Value"}),
+    "grid": (_FILE, {"_type": "Image"}),
+    "reference": (_FILE, {"_type": "Image"}),
+    **{name: (pa.string(), {"dtype": "string", "_type": "Value"}) for name in _TEXTS},
+    "azimuth_deg": (pa.float64(), {"dtype": "float64", "_type": "Value"}),
+    "elevation_deg": (pa.float64(), {"dtype": "float64", "_type": "Value"}),
+    "turn_deg": (pa.float64(), {"dtype": "float64", "_type": "Value"}),
+    "reference_iou": (pa.float64(), {"dtype": "float64", "_type": "Value"}),
+    "warnings": (pa.string(), {"dtype": "string", "_type": "Value"}),
+    "content_hash": (pa.string(), {"dtype": "string", "_type": "Value"}),
+    "mesh": (_FILE, {"_type": "Mesh"}),
+}
+PLAIN = tuple(name for name, (kind, _) in COLUMNS.items() if kind != _FILE)
+
+
+class DatasetError(InputError):
+    """A folder that is no dataset, or one that may not be written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One drawing of one model, and the model's views turned to it.
+
+    Attributes:
+        id: unique in the dataset; letters, digits and ``._-`` only, so that it can name a file.
+        tiles: (cells, t, t, 3) float32 in [0, 1]; the complete grid, reference cells included.
+        caption: what it is, in words; may be empty.
+        subject: what the split keeps together: variants of one thing.
+        split: ``train`` or ``test``.
+        license: SPDX identifier; ``NOASSERTION`` where nobody said.
+        artist, source: as stated; may be empty.
+        glb: the model as binary glTF, turned and normalised as the views are.
+        file: the model's path inside the source folder; rows of one model share it.
+        drawing: the drawing's path inside the source folder, or ``rendered``.
+        azimuth_deg, elevation_deg: where the drawing was seen from, in the model's own frame.
+        turn_deg: what of the model's own azimuth became the grid's front.
+        reference_iou: silhouette IoU of drawing and model seen from there, in [0, 1]; None if rendered.
+        warnings: for a person; empty if there are none.
+        reference: (h, w, 4) uint8 sRGB straight alpha, the drawing cut out, at its own resolution. None: the
+            tile of the grid.
+        content_hash: SHA-256 of everything above but subject and split; computed when empty.
+    """
+
+    id: str
+    tiles: Array
+    caption: str
+    subject: str
+    split: str
+    license: str
+    artist: str
+    source: str
+    glb: bytes
+    file: str = ""
+    drawing: str = "rendered"
+    azimuth_deg: float = 0.0
+    elevation_deg: float = 0.0
+    turn_deg: float = 0.0
+    reference_iou: float | None = None
+    warnings: str = ""
+    reference: Array | None = None
+    content_hash: str = ""
+
+
+def encode_rows(rows: list[Row], grid: ViewGrid) -> pa.Table:
+    """Rows as a table in the schema of the dataset; content hashes are computed."""
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for row in rows:
+        reference = _reference_of(row, grid)
+        for name in PLAIN:
+            if name != "content_hash":
+                columns[name].append(getattr(row, name))
+        columns["grid"].append(_as_file(_png(pack(grid, to_bytes(row.tiles))), f"{row.id}.png"))
+        columns["reference"].append(_as_file(_png(reference), f"{row.id}.reference.png"))
+        columns["mesh"].append(_as_file(row.glb, f"{row.id}.glb"))
+        columns["content_hash"].append(hash_row(row, reference))
+    return pa.table(
+        {name: pa.array(columns[name], type=kind) for name, (kind, _) in COLUMNS.items()},
+        schema=make_schema(grid),
+    )
+
+
+def hash_row(row: Row, reference: Array | None = None) -> str:
+    """SHA-256 of a row's content: all but its subject and split, which depend on the other rows."""
+    reference = row.reference if reference is None else reference
+    digest = hashlib.sha256()
+    plain = [getattr(row, n) for n in PLAIN if n not in ("subject", "split", "content_hash")]
+    digest.update(json.dumps(plain).encode())
+    pictures = [to_bytes(row.tiles)] + ([] if reference is None else [np.ascontiguousarray(reference)])
+    for picture in pictures:
+        digest.update(repr(picture.shape).encode() + picture.tobytes())
+    digest.update(row.glb)
+    return digest.hexdigest()
+
+
+def to_bytes(values: Array) -> Array:
+    """[0, 1] to uint8, rounded; what is outside is clipped."""
+    return (np.asarray(values) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _reference_of(row: Row, grid: ViewGrid) -> Array:
+    """The drawing to store: the row's own, or else its tile with the coverage beside it."""
+    if row.reference is not None:
+        return np.asarray(row.reference, dtype=np.uint8)
+    shape = (grid.tile, grid.tile, 1)
+    rgb, alpha = grid.indices("reference"), grid.indices("reference_alpha")
+    picture = row.tiles[rgb[0]] if rgb else np.repeat(np.ones(shape), 3, axis=-1)
+    cover = row.tiles[alpha[0]][..., :1] if alpha else np.full(shape, float(bool(rgb)))
+    background = np.asarray(grid.background)
+    colour = (picture - background * (1 - cover)) / np.maximum(cover, 1e-3)
+    return to_bytes(np.concatenate([np.where(cover > 0, colour, 0), cover], axis=-1))
+
+
+def _as_file(data: bytes, path: str) -> dict[str, Any]:
+    return {"bytes": data, "path": path}
+
+
+def _png(pixels: Array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _pixels(data: bytes, mode: str, size: tuple[int, int] | None, where: str) -> Array:
+    """A stored PNG as uint8, its size checked before it is decoded."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if (size and image.size != size) or max(image.size) > MAX_REFERENCE * 4:
+                wanted = "×".join(map(str, size)) if size else f"at most {MAX_REFERENCE * 4} px a side"
+                raise DatasetError(f"{where} is {image.width}×{image.height} px, expected {wanted}")
+            return np.asarray(image.convert(mode))
+    except (OSError, SyntaxError, TypeError) as error:
+        raise DatasetError(f"{where} is no readable PNG: {error}") from error
+
+
+def decode_row(values: dict[str, Any], grid: ViewGrid) -> Row:
+    name = values["id"]
+    canvas = _pixels(values["grid"]["bytes"], "RGB", grid.size, f"row {name!r}: its grid")
+    reference = _pixels(values["reference"]["bytes"], "RGBA", None, f"row {name!r}: its reference")
+    plain = {column: values[column] for column in PLAIN}
+    tiles = unpack(grid, canvas).astype(np.float32) / 255
+    return Row(tiles=tiles, reference=reference, glb=values["mesh"]["bytes"], **plain)
+
+
+def make_schema(grid: ViewGrid) -> pa.Schema:
+    features = {name: feature for name, (_, feature) in COLUMNS.items()}
+    metadata = {
+        "huggingface": json.dumps({"info": {"features": features}}),
+        "lora3d_grid": json.dumps(grid.to_dict()),
+    }
+    return pa.schema([(name, kind) for name, (kind, _) in COLUMNS.items()], metadata=metadata)
