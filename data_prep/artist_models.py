@@ -155,7 +155,7 @@ def idol_gown() -> list[Band]:
 def idol_crowned() -> list[Part]:
     head = [(0.2, 0.26, 0.08, INDIGO), (0.26, 0.26, 0.22, INDIGO), (0.3, 0.34, 0.09, CREAM)]
     tip = [(0.16, 0.12, 0.06, CREAM), (0.1, 0.0, 0.12, CORAL)]
-    spikes = around(stack([(0.07, 0.0, 0.18, CORAL)], sides=4, at=(0.26, 0, 1.2)), 4)
+    spikes = around(stack([(0.07, 0.0, 0.18, CORAL)], sides=4, at=(0.26, 0, 1.1)), 4)
     return [stack([*idol_gown(), *head, *tip]), *spikes, eye(0.15, -0.25, 0.97)]
 
 
