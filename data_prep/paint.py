@@ -253,6 +253,11 @@ class Palette:
             kinds = ("noise", "bands", "grid", "fade")
         return paint(rng, rgb, jitter(rng, pick(rng, self.scheme)), patterned=patterned, kinds=kinds, name=name)
 
+    def named(self, name: str, patterned: float = 0.0) -> Paint:
+        """A paint of one colour, whatever the scheme: an orange is orange."""
+        rgb = jitter(self.rng, COLORS[name])
+        return paint(self.rng, rgb, patterned=patterned, kinds=("noise", "fade"), name=name)
+
 
 def palette(rng: Rng, natural: float = 0.65) -> Palette:
     """A palette in a random style: natural colours of things, or a scheme that paints everything."""

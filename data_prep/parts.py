@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lora3d.data_prep.paint import Array, Paint
-from lora3d.data_prep.primitives import Solid
+from lora3d.data_prep.paint import Array, Paint, Palette, Rng
+from lora3d.data_prep.primitives import Solid, join
 from lora3d.mesh import Material, Mesh, normalise
 
 CREASE_COS = 0.71  # Faces that meet at less than 45° share a normal where a shape is smooth.
@@ -33,6 +33,22 @@ class Part:
     def map(self, change: Callable[[Solid], Solid]) -> Part:
         """The same part with its solid changed."""
         return replace(self, solid=change(self.solid))
+
+
+# What a family makes: its parts, and words that a caption may use: adjectives, or phrases with "with".
+Design = tuple[list[Part], list[str]]
+Family = Callable[[Rng, Palette], Design]
+
+
+def pair(solid: Solid, paint: Paint, name: str = "") -> list[Part]:
+    """A part and its left-right mirror image."""
+    return [Part(solid, paint, name), Part(solid.mirror(), paint, name)]
+
+
+def legs(solid: Solid, x: float, y: float) -> Solid:
+    """Four copies of one leg at (±x, ±y)."""
+    two = [solid.at(x, y), solid.at(x, -y)]
+    return join([*two, *(s.mirror() for s in two)])
 
 
 def linear(srgb: Array) -> Array:

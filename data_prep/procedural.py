@@ -6,35 +6,31 @@ comes from an art pack. A shape is a function of its seed; fronts face −Y.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lora3d.data_prep import families_home as home
-from lora3d.data_prep import families_world as world
+from lora3d.data_prep import families_buildings as buildings
+from lora3d.data_prep import families_furniture as furniture
+from lora3d.data_prep import families_household as household
+from lora3d.data_prep import families_kitchen as kitchen
+from lora3d.data_prep import families_nature as nature
+from lora3d.data_prep import families_tools as tools
+from lora3d.data_prep import families_vehicles as vehicles
 from lora3d.data_prep.assemblies import assembly
-from lora3d.data_prep.families_home import Design
-from lora3d.data_prep.paint import Palette, Rng, coin, palette, pick
-from lora3d.data_prep.parts import Part, build_mesh
+from lora3d.data_prep.paint import Rng, coin, palette, pick
+from lora3d.data_prep.parts import Family, Part, build_mesh
 from lora3d.mesh import Mesh
 
-_FAMILIES: dict[str, Callable[[Rng, Palette], Design]] = {
-    "chair": home.chair,
-    "stool": home.stool,
-    "table": home.table,
-    "shelf": home.shelf,
-    "chest": home.chest,
-    "lamp": home.lamp,
-    "barrel": home.barrel,
-    "bed": home.bed,
-    "house": world.house,
-    "tree": world.tree,
-    "car": world.car,
-    "mushroom": world.mushroom,
-    "sword": world.sword,
-    "mug": world.mug,
+_FAMILIES: dict[str, Family] = {
+    **furniture.FAMILIES,
+    **household.FAMILIES,
+    **kitchen.FAMILIES,
+    **nature.FAMILIES,
+    **buildings.FAMILIES,
+    **vehicles.FAMILIES,
+    **tools.FAMILIES,
 }
 FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
 NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lora3d.data_prep import primitives as g
-from lora3d.data_prep.paint import Paint, Palette, Rng, coin, pick
-from lora3d.data_prep.parts import Part
+from lora3d.data_prep.paint import Palette, Rng, coin, pick
+from lora3d.data_prep.parts import Design, Family, Part, legs, pair
 from lora3d.data_prep.primitives import Solid
-
-Design = tuple[list[Part], list[str]]
-
-
-def legs(solid: Solid, x: float, y: float) -> Solid:
-    """Four copies of one leg at (±x, ±y)."""
-    pair = [solid.at(x, y), solid.at(x, -y)]
-    return g.join([*pair, *(s.mirror() for s in pair)])
 
 
 def leg(rng: Rng, w: float, h: float) -> Solid:
@@ -30,6 +22,7 @@ def leg(rng: Rng, w: float, h: float) -> Solid:
     if kind == 3:
         return g.lathe([(w * 0.3, 0), (w * 0.4, h * 0.2), (w * 0.6, h * 0.6), (w * 0.4, h * 0.7), (w * 0.6, h)], 8)
     return g.cylinder(w * 0.6, h, 6, top=0.6)
+
 
 
 def chair(rng: Rng, p: Palette) -> Design:
@@ -76,6 +69,7 @@ def chair(rng: Rng, p: Palette) -> Design:
     return parts, words
 
 
+
 def stool(rng: Rng, p: Palette) -> Design:
     wood, top = p("wood"), p("cloth")
     r, h, t = rng.uniform(0.15, 0.3), rng.uniform(0.25, 0.8), rng.uniform(0.03, 0.12)
@@ -91,6 +85,54 @@ def stool(rng: Rng, p: Palette) -> Design:
     if coin(rng):
         parts.append(Part(g.ring(r * 0.75 * (splay + 0.6) / 1.6, 0.012, 12, 5).at(0, 0, h * 0.35), wood, "ring"))
     return parts, ["tall" if h > 0.6 else "low"] if h > 0.6 or h < 0.35 else []
+
+
+
+def sofa(rng: Rng, p: Palette) -> Design:
+    cloth, wood = p("cloth", 0.15), p("wood")
+    cushion = cloth if coin(rng) else p("cloth")
+    seats = int(rng.integers(1, 5))
+    x, y, h = 0.55 * seats + 0.3, rng.uniform(0.6, 0.9), rng.uniform(0.3, 0.45)
+    arm, back, low = rng.uniform(0.08, 0.22), rng.uniform(0.3, 0.7), rng.uniform(0.04, 0.15)
+    r = rng.uniform(0.02, 0.08)
+    parts = [Part(g.soft_box(x, y, h - low, r).at(0, 0, low), cloth, "base")]
+    parts.append(Part(g.soft_box(x, 0.2, back + h - low, r).at(0, y / 2 - 0.1, low), cloth, "back"))
+    high = h + rng.uniform(0.08, 0.3)
+    if coin(rng, 0.85):
+        side = g.soft_box(arm, y, high - low, r) if coin(rng, 0.7) else g.capsule(arm / 2, y).turn("x", 90).at(0, y / 2, high - low)
+        parts += pair(side.at(x / 2, 0, low), cloth, "armrests")
+    w = (x - arm) / seats
+    for i in range(seats):
+        at = (i - (seats - 1) / 2) * w
+        parts.append(Part(g.soft_box(w * 0.95, y * 0.8, 0.14, 0.05).at(at, -y * 0.06, h - 0.02), cushion, "cushions"))
+        if coin(rng, 0.8):
+            parts.append(Part(g.soft_box(w * 0.9, 0.15, back * 0.7, 0.05).turn("x", -10).at(at, y * 0.22, h + 0.12), cushion, ""))
+    parts.append(Part(legs(g.box(0.06, 0.06, low * 1.1), x / 2 - 0.08, y / 2 - 0.08), wood, "legs"))
+    return parts, [("single-seat", "two-seat", "three-seat", "long")[seats - 1]]
+
+
+
+def bench(rng: Rng, p: Palette) -> Design:
+    wood, frame = p("wood", 0.1), p("metal")
+    x, y, h = rng.uniform(0.9, 1.8), rng.uniform(0.3, 0.5), rng.uniform(0.3, 0.5)
+    n = int(rng.integers(1, 5))
+    slat = y / n
+    parts = [Part(g.join([g.box(x, slat * 0.85, 0.05).at(0, (i - (n - 1) / 2) * slat, h) for i in range(n)]), wood, "seat")]
+    words = []
+    if coin(rng, 0.5):
+        side = g.box(rng.uniform(0.04, 0.2), y, h)
+    else:
+        side = g.join([g.beam((0, y * 0.4, h), (0, y * 0.5, 0), 0.05, 0.05), g.beam((0, -y * 0.4, h), (0, -y * 0.5, 0), 0.05, 0.05), g.box(0.05, y * 0.8, 0.05).at(0, 0, h - 0.05)])
+    parts += pair(side.at(x * rng.uniform(0.35, 0.46)), frame, "legs")
+    if coin(rng, 0.6):
+        b = rng.uniform(0.3, 0.5)
+        k = int(rng.integers(1, 4))
+        boards = [g.box(x, 0.04, b / k * 0.7).at(0, y / 2 + 0.03 * i, h + 0.1 + b * i / k) for i in range(k)]
+        parts.append(Part(g.join(boards), wood, "back"))
+        parts += pair(g.box(0.05, 0.05, b + 0.1).at(x * 0.4, y / 2 + 0.03, h), frame, "")
+        words.append("with a back")
+    return parts, words
+
 
 
 def table(rng: Rng, p: Palette) -> Design:
@@ -130,93 +172,34 @@ def table(rng: Rng, p: Palette) -> Design:
     return parts, words
 
 
-def shelf(rng: Rng, p: Palette) -> Design:
-    wood = p("wood")
-    x, y, z = rng.uniform(0.4, 1.2), rng.uniform(0.2, 0.4), rng.uniform(0.5, 1.8)
-    t, n = rng.uniform(0.02, 0.06), int(rng.integers(2, 6))
-    side = g.box(t, y, z).at(x / 2 - t / 2)
-    boards = [side, side.mirror()]
-    boards += [g.box(x - 2 * t, y * 0.98, t).at(0, 0, i * (z - t) / n) for i in range(n + 1)]
-    parts = [Part(g.join(boards), wood, "boards")]
-    if coin(rng, 0.6):
-        parts.append(Part(g.box(x - t, t, z).at(0, y / 2 - t / 2), p("wood") if coin(rng) else wood, "back"))
-    books = [p("any") for _ in range(3)]
-    filled = rng.uniform(0, 1)
-    for i in range(n):
-        left = -x / 2 + t
-        h = (z - t) / n - t
-        while left < x / 2 - t - 0.06 and coin(rng, filled):
-            w = rng.uniform(0.04, 0.12)
-            if coin(rng, 0.85):
-                k = rng.uniform(0.5, 0.95)
-                parts.append(Part(g.box(w * 0.9, y * 0.7, h * k).at(left + w / 2, -y * 0.05, t + i * (z - t) / n), pick(rng, books), "books"))
-            left += w
-    return parts, ["tall"] if z > 1.4 else []
 
-
-def chest(rng: Rng, p: Palette) -> Design:
-    wood, metal = p("wood", 0.4), p("metal")
-    x, y, h = rng.uniform(0.5, 1.0), rng.uniform(0.35, 0.6), rng.uniform(0.2, 0.5)
-    parts = [Part(g.box(x, y, h), wood, "box")]
-    lid = rng.uniform(0.08, 0.3)
-    n = int(rng.integers(1, 7))
-    arc = [(y / 2 * np.cos(np.pi * i / n), lid * np.sin(np.pi * i / n)) for i in range(n + 1)] if n > 1 else []
-    flat = n == 1
-    section = [(-y / 2, 0), (y / 2, 0), (y / 2, lid), (-y / 2, lid)] if flat else arc
-    open_deg = rng.uniform(20, 100) if coin(rng, 0.3) else 0.0
-
-    def hinge(s: Solid) -> Solid:
-        return s.at(0, -y / 2, 0).turn("x", -open_deg).at(0, y / 2, h)
-
-    lid_paint = wood if coin(rng, 0.7) else p("wood", 0.4)
-    parts.append(Part(hinge(g.plate_x(section, x)), lid_paint, "lid"))
-    band = rng.uniform(0.05, 0.12)
+def desk(rng: Rng, p: Palette) -> Design:
+    wood, other = p("wood"), p("any")
+    x, y, h, t = rng.uniform(0.9, 1.6), rng.uniform(0.5, 0.8), rng.uniform(0.6, 0.85), rng.uniform(0.03, 0.07)
+    parts = [Part(g.box(x, y, t).at(0, 0, h), wood, "top")]
+    block = rng.uniform(0.25, 0.42) * x
+    drawers = int(rng.integers(1, 5))
+    sides = (1, -1) if coin(rng, 0.3) else (pick(rng, (1, -1)),)
     for s in (1, -1):
-        at = s * (x / 2 - band)
-        parts.append(Part(g.box(band, y * 1.05, h * 1.0).at(at, 0, 0.001), metal, "bands"))
-        grown = g.plate_x(np.asarray(section) * 1.06, band).at(at)
-        parts.append(Part(hinge(grown), metal, "bands"))
-    parts.append(Part(g.box(x * 0.14, 0.06, h * 0.4).at(0, -y / 2, h * 0.65), p("gold"), "lock"))
-    return parts, ["open"] if open_deg else []
-
-
-def lamp(rng: Rng, p: Palette) -> Design:
-    metal, shade = p("metal"), p("light", 0.25)
-    h, r = rng.uniform(0.4, 1.6), rng.uniform(0.12, 0.3)
-    parts = [Part(g.lathe([(r * 0.8, 0), (r * 0.8, 0.03), (0.03, 0.07)], 12), metal, "foot")]
-    if coin(rng, 0.3):
-        body = g.lathe([(0.05, 0.03), (r * 0.7, h * 0.25), (r * 0.5, h * 0.55), (0.03, h * 0.75), (0.02, h)], 12)
-        parts.append(Part(body, p("any"), "body"))
-    parts.append(Part(g.cylinder(rng.uniform(0.012, 0.03), h, 6), metal, "pole"))
-    sh, top = rng.uniform(0.15, 0.35), rng.uniform(0.3, 1.1)
-    r2 = rng.uniform(1.0, 1.4) * r
-    section = [(r2, 0), (r2 * top, sh), (r2 * top - 0.015, sh), (r2 - 0.015, 0)]
-    parts.append(Part(g.lathe(section, 14, closed=True).at(0, 0, h - sh * 0.5), shade, "shade"))
-    parts.append(Part(g.sphere(0.045, 8, 5).at(0, 0, h - sh * 0.2), p("light", 0.0), "bulb"))
-    return parts, ["floor-standing"] if h > 1.1 else []
-
-
-def barrel(rng: Rng, p: Palette) -> Design:
-    wood, metal = p("wood", 0.5, ("planks", "stripes")), p("metal")
-    r, h, belly = rng.uniform(0.2, 0.4), rng.uniform(0.5, 1.0), rng.uniform(1.0, 1.4)
-    n = pick(rng, (8, 10, 12, 16))
-
-    def radius(t: float) -> float:
-        return r * (1 + (belly - 1) * (1 - (2 * t - 1) ** 2))
-
-    parts = [Part(g.lathe([(radius(t), t * h) for t in np.linspace(0, 1, 6)], n), wood, "staves")]
-    for t in pick(rng, ((0.12, 0.88), (0.1, 0.35, 0.65, 0.9), (0.05, 0.3, 0.7, 0.95), (0.5,))):
-        a, b = max(t - 0.04, 0.0), min(t + 0.04, 1.0)
-        hoop = [(radius(a) + 0.015, a * h), (radius(b) + 0.015, b * h), (r * 0.5, b * h), (r * 0.5, a * h)]
-        parts.append(Part(g.lathe(hoop, n, closed=True), metal, "hoops"))
+        if s not in sides:
+            post = g.box(0.06, y * 0.9, h) if coin(rng, 0.4) else g.join([g.box(0.06, 0.06, h).at(0, q * (y / 2 - 0.05)) for q in (1, -1)])
+            parts.append(Part(post.at(s * (x / 2 - 0.05)), wood, "legs"))
+            continue
+        at = s * (x / 2 - block / 2 - 0.02)
+        parts.append(Part(g.box(block, y * 0.92, h - 0.05).at(at, 0, 0.05), wood, ""))
+        for i in range(drawers):
+            k = (h - 0.08) / drawers
+            parts.append(Part(g.box(block * 0.88, 0.05, k * 0.85).at(at, -y * 0.46, 0.07 + i * k), other, "drawers"))
+            parts.append(Part(g.box(block * 0.3, 0.06, 0.03).at(at, -y * 0.47 - 0.02, 0.07 + (i + 0.45) * k), p("metal", 0.0), ""))
     words = []
-    lid = p("wood")
-    if coin(rng, 0.5):
-        parts.append(Part(g.cylinder(r * 0.9, 0.03, n).at(0, 0, h * 0.985), lid, "lid"))
-    if coin(rng, 0.2):
-        parts = [q.map(lambda s: s.turn("y", 90).at(0, 0, radius(0.5))) for q in parts]
-        words.append("lying")
+    if coin(rng, 0.4):
+        parts.append(Part(g.box(0.5, 0.04, 0.32).at(0, y * 0.2, h + t + 0.08), p("dark", 0.0), "screen"))
+        parts.append(Part(g.box(0.42, 0.045, 0.25).at(0, y * 0.2 - 0.005, h + t + 0.115), p("glass", 0.0), ""))
+        parts.append(Part(g.box(0.2, 0.14, 0.02).at(0, y * 0.2, h + t), p("dark", 0.0), ""))
+        parts.append(Part(g.box(0.06, 0.03, 0.1).at(0, y * 0.21, h + t), p("dark", 0.0), ""))
+        words.append("with a screen")
     return parts, words
+
 
 
 def bed(rng: Rng, p: Palette) -> Design:
@@ -245,6 +228,64 @@ def bed(rng: Rng, p: Palette) -> Design:
     return parts, words + (["double"] if x > 1.2 else [])
 
 
-def paints_of(parts: list[Part]) -> list[Paint]:
-    """The paints in the order of the parts, each once."""
-    return list({id(q.paint): q.paint for q in parts}.values())
+
+def shelf(rng: Rng, p: Palette) -> Design:
+    wood = p("wood")
+    x, y, z = rng.uniform(0.4, 1.2), rng.uniform(0.2, 0.4), rng.uniform(0.5, 1.8)
+    t, n = rng.uniform(0.02, 0.06), int(rng.integers(2, 6))
+    side = g.box(t, y, z).at(x / 2 - t / 2)
+    boards = [side, side.mirror()]
+    boards += [g.box(x - 2 * t, y * 0.98, t).at(0, 0, i * (z - t) / n) for i in range(n + 1)]
+    parts = [Part(g.join(boards), wood, "boards")]
+    if coin(rng, 0.6):
+        parts.append(Part(g.box(x - t, t, z).at(0, y / 2 - t / 2), p("wood") if coin(rng) else wood, "back"))
+    books = [p("any") for _ in range(3)]
+    filled = rng.uniform(0, 1)
+    for i in range(n):
+        left = -x / 2 + t
+        h = (z - t) / n - t
+        while left < x / 2 - t - 0.06 and coin(rng, filled):
+            w = rng.uniform(0.04, 0.12)
+            if coin(rng, 0.85):
+                k = rng.uniform(0.5, 0.95)
+                parts.append(Part(g.box(w * 0.9, y * 0.7, h * k).at(left + w / 2, -y * 0.05, t + i * (z - t) / n), pick(rng, books), "books"))
+            left += w
+    return parts, ["tall"] if z > 1.4 else []
+
+
+
+def cabinet(rng: Rng, p: Palette) -> Design:
+    wood, knob_paint = p("wood", 0.15), p("metal", 0.0)
+    front = wood if coin(rng) else p("wood", 0.1)
+    x, y, z = rng.uniform(0.4, 1.3), rng.uniform(0.35, 0.55), rng.uniform(0.5, 1.9)
+    base = rng.uniform(0.03, 0.15)
+    over = rng.uniform(0.0, 0.05)
+    parts = [Part(g.box(x, y, z).at(0, 0, base), wood, "body")]
+    parts.append(Part(g.box(x + 2 * over, y + 2 * over, 0.04).at(0, 0, base + z), wood, "top"))
+    parts.append(Part(legs(leg(rng, 0.07, base * 1.02), x / 2 - 0.05, y / 2 - 0.05), wood, "legs"))
+    rows, columns = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    if z > 1.3 and coin(rng, 0.6):
+        rows, columns = 1, 2
+    w, h = x / columns, z / rows
+    sphere = g.sphere(0.03, 6, 4) if coin(rng) else g.box(min(0.12, w * 0.5), 0.04, 0.025)
+    for i in range(rows):
+        for j in range(columns):
+            at = (-x / 2 + (j + 0.5) * w, base + i * h + h * 0.06)
+            parts.append(Part(g.box(w * 0.9, 0.05, h * 0.88).at(at[0], -y / 2 - 0.01, at[1]), front, "doors" if rows == 1 else "drawers"))
+            side = 0.32 * w * (1 if j == 0 else -1) if rows == 1 else 0.0
+            parts.append(Part(sphere.at(at[0] + side, -y / 2 - 0.055, at[1] + h * 0.42), knob_paint, "knobs"))
+    words = ["tall"] if z > 1.5 else ["low"] if z < 0.8 else []
+    return parts, words
+
+
+FAMILIES: dict[str, Family] = {
+    "chair": chair,
+    "stool": stool,
+    "sofa": sofa,
+    "bench": bench,
+    "table": table,
+    "desk": desk,
+    "bed": bed,
+    "shelf": shelf,
+    "cabinet": cabinet,
+}
