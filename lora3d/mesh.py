@@ -1,4 +1,4 @@
-"""Triangle meshes with materials: the types, and how they are placed.
+"""Triangle meshes with materials: the types, how they are placed, and the ways in and out.
 
 World frame: right-handed, Z up, the front faces −Y (see `lora3d.camera`). Colours are linear, textures
 sRGB as in their files. Attributes belong to the corners of faces, so that a seam needs no second vertex.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -105,6 +106,19 @@ class Mesh:
             raise MeshError(f"vertex {at0} is not a finite point: {self.vertices[at0].tolist()}")
 
 
+def srgb_to_linear(values: Array) -> Array:
+    """sRGB in [0, 1] to linear light, any shape (IEC 61966-2-1)."""
+    values = np.asarray(values)
+    return np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0.0) + 0.055) / 1.055) ** 2.4)
+
+
+# Column vectors of a file with Y up and front +Z to the world frame: (x, y, z) -> (x, −z, y).
+FROM_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+
+# What a surface without any colour gets: sRGB 0.8.
+GREY = (*((float(srgb_to_linear(np.array(0.8))),) * 3), 1.0)
+
+
 def face_normals(mesh: Mesh) -> Array:
     """Flat unit normals (f, 3) float32; zero where a face has no area."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
@@ -159,9 +173,9 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
 
     return Mesh(
         vertices=np.concatenate([m.vertices for m in meshes]).astype(np.float32),
-        faces=np.concatenate([m.faces + n for m, n in zip(meshes, counts[:-1], strict=True)]).astype(np.int32),
+        faces=np.concatenate([m.faces + n for m, n in zip(meshes, counts, strict=False)]).astype(np.int32),
         face_material=np.concatenate(
-            [m.face_material + n for m, n in zip(meshes, materials[:-1], strict=True)]
+            [m.face_material + n for m, n in zip(meshes, materials, strict=False)]
         ).astype(np.int32),
         materials=tuple(material for m in meshes for material in m.materials),
         corner_uv=joined("corner_uv", lambda m: np.zeros((len(m.faces), 3, 2), np.float32)),
@@ -169,3 +183,116 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
         corner_normal=joined("corner_normal", lambda m: np.repeat(face_normals(m)[:, None], 3, axis=1)),
         notes=tuple(dict.fromkeys(note for m in meshes for note in m.notes)),
     )
+
+
+def unique_rows(rows: Array) -> tuple[Array, Array]:
+    """Equal rows of (n, k) float32 found: (first, which), rows[first][which] == rows.
+
+    ``first`` (u,) int64 keeps the order of first appearance; ``which`` is (n,) int64. −0 equals 0.
+    """
+    bits = np.ascontiguousarray(rows, dtype=np.float32) + np.float32(0)
+    keys = bits.view(np.uint32).astype(np.uint64)
+    if keys.shape[1] % 2:
+        keys = np.concatenate([keys, np.zeros_like(keys[:, :1])], axis=1)
+    pairs = keys[:, ::2] | keys[:, 1::2] << np.uint64(32)
+    order = np.lexsort(pairs.T)
+    ordered = pairs[order]
+    starts = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    first = order[starts]  # lexsort is stable: the lowest index of each group
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    which = np.empty(len(rows), dtype=np.int64)
+    which[order] = rank[np.cumsum(starts) - 1]
+    return np.sort(first), which
+
+
+def tidy(mesh: Mesh, *, notes: tuple[str, ...] = ()) -> Mesh:
+    """What every reader does last.
+
+    Equal positions become one vertex, unused vertices and repeated materials go; colours and texture
+    coordinates that are no numbers are replaced, with a note; normals of no length become flat ones.
+    """
+    notes = (*mesh.notes, *notes)
+    used, corner = np.unique(mesh.faces, return_inverse=True)
+    first, which = unique_rows(mesh.vertices[used])
+    vertices = mesh.vertices[used[first]] + np.float32(0)
+    faces = which[corner].reshape(-1, 3).astype(np.int32)
+    distinct = {id(mesh.materials[i]): mesh.materials[i] for i in np.unique(mesh.face_material)}
+    place = {key: n for n, key in enumerate(distinct)}
+    lookup = np.array([place.get(id(m), 0) for m in mesh.materials], np.int32)
+
+    uv, color, normal = mesh.corner_uv, mesh.corner_color, mesh.corner_normal
+    if uv is not None and not np.isfinite(uv).all():
+        uv = np.where(np.isfinite(uv).all(axis=-1, keepdims=True), uv, np.float32(0))
+        notes += ("some texture coordinates are no numbers; they are read as 0",)
+    if color is not None:
+        if not np.isfinite(color).all():
+            color = np.where(np.isfinite(color).all(axis=-1, keepdims=True), color, np.float32(1))
+            notes += ("some vertex colours are no numbers; they are read as white",)
+        color = np.clip(color, 0, 1)
+    if normal is not None:
+        length = np.linalg.norm(normal, axis=-1)
+        bad = ~(np.abs(length - 1) < 1e-3)
+        if bad.all():
+            normal = None
+        elif bad.any():
+            normal = np.where(bad[..., None], face_normals(mesh)[:, None], normal)
+    return Mesh(
+        vertices=vertices,
+        faces=faces,
+        face_material=lookup[mesh.face_material],
+        materials=tuple(distinct.values()),
+        corner_uv=uv,
+        corner_color=color,
+        corner_normal=normal,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+# The readers and the writer import the types above, so they are imported where they are called.
+
+
+def load_mesh(path: Path, *, root: Path | None = None) -> Mesh:
+    """A model file to a Mesh in the world frame (Z up, front −Y).
+
+    GLB, glTF and OBJ are Y up with the front +Z; STL, PLY and OFF are taken as Z up. Colours of OBJ, PLY
+    and OFF are sRGB. Files that the model names (textures, buffers) must lie in ``root``, by default the
+    model's own folder. Raises MeshError with the file's name and a reason.
+    """
+    from lora3d import assets, gltf, obj, ply, polygons
+
+    path = Path(path)
+    folder, kind = path.parent, path.suffix.lower()
+    try:
+        data = assets.read_file(path)
+        if not data:
+            raise MeshError("the file is empty")
+        if kind in (".glb", ".gltf"):
+            return gltf.read_gltf(data, folder, root or folder)
+        if kind == ".obj":
+            return obj.read_obj(data, folder, root or folder)
+        if kind in (".stl", ".ply", ".off"):
+            return {".stl": polygons.read_stl, ".ply": ply.read_ply, ".off": polygons.read_off}[kind](data)
+        if kind in (".zip", ".7z", ".rar", ".gz", ".tar"):
+            raise MeshError("it is an archive: unpack it first")
+        raise MeshError(f"{kind or 'a file without ending'} is not read: export the model as .glb")
+    except MeshError as error:
+        raise MeshError(f"{path.name}: {error}") from error
+
+
+def load_glb_bytes(data: bytes) -> Mesh:
+    """A GLB in memory to a Mesh; it must carry its buffers and images in itself. Raises MeshError."""
+    from lora3d import gltf
+
+    return gltf.read_gltf(data)
+
+
+def glb_bytes(mesh: Mesh, *, name: str = "model", extras: dict[str, Any] | None = None) -> bytes:
+    """The mesh as a GLB: valid glTF 2.0, Y up, PNG textures; equal input gives equal bytes.
+
+    ``extras`` (JSON types) goes to ``asset.extras``. `load_glb_bytes` is the inverse, up to the order of
+    vertices and faces.
+    """
+    from lora3d import glb
+
+    return glb.write_glb(mesh, name=name, extras=extras)
