@@ -15,13 +15,26 @@ import numpy as np
 
 from lora3d import raster
 from lora3d.camera import Array, Camera
-from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, encode_depth
-from lora3d.mesh import Material, Mesh
-from lora3d.raster import BLEND, CLAMP, MASK, MIRROR, NO_TEXTURE, OPAQUE, REPEAT, Lens, Scene
+from lora3d.mesh import Material, Mesh, face_normals
+from lora3d.shading import (
+    BLEND,
+    CLAMP,
+    MASK,
+    MATERIAL,
+    MIRROR,
+    NO_TEXTURE,
+    OPAQUE,
+    REPEAT,
+    Lens,
+    Scene,
+    shade_into,
+    surface_into,
+)
 
 Shading = Literal["unlit", "studio"]
 
+WRAPS = {"repeat": REPEAT, "clamp": CLAMP, "mirror": MIRROR}
 # Relative to the scene's extent: surfaces closer than TIE are coplanar, and nothing nearer than NEAR is seen.
 TIE, NEAR = 1e-6, 1e-3
 # At most this many half-transparent surfaces are seen through at one sample; those behind them are left out.
@@ -60,59 +73,50 @@ class Visibility(NamedTuple):
 
 
 def pack_scene(mesh: Mesh) -> Scene:
-    """The mesh as flat arrays for the kernels. Raises InputError for a mesh without faces."""
-    if not len(mesh.faces):
-        raise InputError("a mesh with at least one face was expected, this one has none: check the file")
-    corners = mesh.vertices.astype(np.float64)[mesh.faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normal, axis=1, keepdims=True)
-    normal = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
-    materials = mesh.materials or (Material(),)
-    textures: list[Array] = []
-    rows, first = [], 0
-    for m in materials:
-        if m.texture is None or mesh.corner_uv is None:
-            rows.append((NO_TEXTURE, 0, 0, REPEAT, REPEAT, 0))
-            continue
-        height, width = m.texture.shape[:2]
-        wraps = [{"repeat": REPEAT, "clamp": CLAMP, "mirror": MIRROR}[w] for w in m.wrap]
-        rows.append((first, height, width, *wraps, int(m.filter == "nearest")))
-        textures.append(m.texture.reshape(-1, 4))
-        first += height * width
-    none = np.zeros((0, 3, 4), np.float32)
+    """The mesh as flat arrays for the kernels."""
+    count = len(mesh.faces)
+    corners = np.empty((count, 3, 9), np.float32)
+    corners[..., :2] = 0 if mesh.corner_uv is None else mesh.corner_uv
+    corners[..., 2:6] = 1 if mesh.corner_color is None else mesh.corner_color
+    normal = face_normals(mesh)
+    corners[..., 6:] = normal[:, None] if mesh.corner_normal is None else mesh.corner_normal
+    materials = np.zeros(len(mesh.materials), MATERIAL)
+    textures: list[Array] = [np.zeros((0, 4), np.uint8)]
+    first = 0
+    for row, m in zip(materials, mesh.materials, strict=True):
+        row["red"], row["green"], row["blue"], row["alpha"] = m.base_color
+        row["emissive_red"], row["emissive_green"], row["emissive_blue"] = m.emissive
+        row["mode"], row["cutoff"] = _mode(m, mesh), m.alpha_cutoff
+        row["double_sided"], row["unlit"], row["nearest"] = m.double_sided, m.unlit, m.filter == "nearest"
+        row["wrap_u"], row["wrap_v"] = (WRAPS[w] for w in m.wrap)
+        row["first"] = NO_TEXTURE
+        if m.texture is not None and mesh.corner_uv is not None:
+            row["first"] = first
+            row["height"], row["width"] = m.texture.shape[:2]
+            textures.append(m.texture.reshape(-1, 4))
+            first += len(textures[-1])
     return Scene(
         vertices=mesh.vertices.astype(np.float64),
         faces=np.ascontiguousarray(mesh.faces, np.int32),
-        normal=normal,
-        corner_normal=_corners(mesh.corner_normal, none[..., :3]),
-        corner_uv=_corners(mesh.corner_uv, none[..., :2]),
-        corner_color=_corners(mesh.corner_color, none),
-        material=np.ascontiguousarray(mesh.face_material, np.int32),
-        base=np.array([m.base_color for m in materials], np.float32),
-        emissive=np.array([m.emissive for m in materials], np.float32),
-        mode=np.array([_mode(m, mesh.corner_color) for m in materials], np.int32),
-        cutoff=np.array([m.alpha_cutoff for m in materials], np.float32),
-        double_sided=np.array([m.double_sided for m in materials], np.bool_),
-        unlit=np.array([m.unlit for m in materials], np.bool_),
-        texture=np.array(rows, np.int64),
-        texels=np.ascontiguousarray(np.concatenate(textures) if textures else np.zeros((0, 4)), np.uint8),
+        face_material=np.ascontiguousarray(mesh.face_material, np.int32),
+        face_normal=normal,
+        corners=corners,
+        smooth=mesh.corner_normal is not None,
+        materials=materials,
+        texels=np.ascontiguousarray(np.concatenate(textures), np.uint8),
     )
 
 
-def _corners(values: Array | None, none: Array) -> Array:
-    return np.ascontiguousarray(none if values is None else values, np.float32)
-
-
-def _mode(material: Material, corner_color: Array | None) -> int:
-    """The alpha mode that a material needs: exporters like to mark opaque things BLEND."""
-    if material.alpha_mode == "OPAQUE" or (material.alpha_mode == "MASK" and material.alpha_cutoff <= 0):
+def _mode(material: Material, mesh: Mesh) -> int:
+    """The alpha mode that a material needs: exporters like to mark opaque things MASK or BLEND."""
+    if material.alpha_mode == "OPAQUE":
         return OPAQUE
     least = material.base_color[3]
-    if material.texture is not None:
+    if material.texture is not None and mesh.corner_uv is not None:
         least *= material.texture[..., 3].min() / 255
-    if corner_color is not None:
-        least *= float(corner_color[..., 3].min())
-    if least >= 1:
+    if mesh.corner_color is not None:
+        least *= float(mesh.corner_color[..., 3].min())
+    if least >= (material.alpha_cutoff if material.alpha_mode == "MASK" else 1):
         return OPAQUE
     return MASK if material.alpha_mode == "MASK" else BLEND
 
@@ -125,27 +129,30 @@ def visibility(
     scene: Scene,
     camera: Camera,
     size: int,
-    faces: Array,
     cutoff: Array,
     *,
+    faces: Array | None = None,
     layers: int = 1,
     behind: Array | None = None,
 ) -> Visibility:
-    """Which of the given faces (ascending int32 ids) the centres of size × size samples see.
+    """Which faces the centres of size × size samples see, out of ``faces`` (ascending int32 ids; None: all).
 
     Of faces closer together than TIE the lowest id wins. A fragment whose alpha is below its material's
-    cutoff (m,) is no surface; a negative cutoff never asks. ``behind`` (size, size) hides what lies deeper.
+    cutoff (m,) is no surface; a negative cutoff never asks. ``behind`` (size, size, 1) hides what lies deeper.
     """
+    if faces is None:
+        faces = np.arange(len(scene.faces), dtype=np.int32)
     lens = _lens(camera)
     local = (scene.vertices - lens.pose[:3, 3]) @ lens.pose[:3, :3]
     depth = -local[:, 2]
     extent = float(np.ptp(scene.vertices, axis=0).max()) or 1.0
     tie, near = TIE * extent, NEAR * extent if lens.perspective else -np.inf
-    points = np.empty((len(local), 4))
-    points[:, 2] = depth if lens.perspective else 1.0
-    points[:, 0] = (points[:, 2] + local[:, 0] / lens.half_extent) * (size / 2)
-    points[:, 1] = (points[:, 2] - local[:, 1] / lens.half_extent) * (size / 2)
-    points[:, 3] = depth
+    points = np.empty((len(local), 6))
+    w = points[:, raster.W] = depth if lens.perspective else np.ones_like(depth)
+    points[:, raster.Z] = depth
+    points[:, raster.XW] = (w + local[:, 0] / lens.half_extent) * (size / 2)
+    points[:, raster.YW] = (w - local[:, 1] / lens.half_extent) * (size / 2)
+    points[:, raster.X :] = points[:, : raster.W] / np.where(w > 0, w, 1)[:, None]
     seen = Visibility(
         np.full((size, size, layers), -1, np.int32),
         np.zeros((size, size, layers, 2), np.float32),
@@ -153,19 +160,16 @@ def visibility(
     )
     if behind is not None:
         # What lies on a solid surface (a decal) is in front of it.
-        seen.depth[:] = behind[..., None] + 2 * tie
+        seen.depth[:] = behind + 2 * tie
     raster.rasterise(scene, points, faces, cutoff, near, tie, *seen)
     return seen
 
 
-def shade(
-    scene: Scene, camera: Camera, solid: Visibility, blend: Visibility, samples: int, studio: bool
-) -> Array:
-    """Colours (s, s, 4) float32 sRGB straight alpha from samples of both kinds, s·samples a side."""
-    size = len(solid.face) // samples
+def shade(scene: Scene, camera: Camera, seen: Visibility, samples: int, studio: bool) -> Array:
+    """Colours (s, s, 4) float32 sRGB straight alpha of what s·samples × s·samples samples see."""
+    size = len(seen.face) // samples
     rgba = np.zeros((size, size, 4), np.float32)
-    layers = solid.face, solid.barycentric, blend.face, blend.barycentric
-    raster.shade(scene, _lens(camera), samples, studio, *layers, rgba)
+    shade_into(scene, _lens(camera), samples, studio, seen.face, seen.barycentric, rgba)
     return rgba
 
 
@@ -174,7 +178,7 @@ def surface(scene: Scene, camera: Camera, seen: Visibility) -> tuple[Array, Arra
     size = len(seen.face)
     depth = np.full((size, size), np.inf, np.float32)
     normal, position = np.zeros((2, size, size, 3), np.float32)
-    raster.surface(scene, _lens(camera), *seen, depth, normal, position)
+    surface_into(scene, _lens(camera), *seen, depth, normal, position)
     return depth, normal, position
 
 
@@ -191,20 +195,13 @@ def render(
     Colours average ``samples``² points a pixel; depth, normal and position are taken at its centre.
     ``unlit`` shows base colour and emission alone; ``studio`` lights it by a rig fixed to the object's
     frame. One-sided faces are not seen from behind; half-transparent ones are geometry too.
-    Raises InputError for a mesh without faces.
     """
     if shading not in ("unlit", "studio"):
         raise ValueError(f"shading is 'unlit' or 'studio', found {shading!r}")
     if size < 1 or samples < 1:
         raise ValueError(f"size and samples are at least 1, found {size} and {samples}")
     scene = pack_scene(mesh)
-    mode = scene.mode[scene.material]
-    every = np.arange(len(mode), dtype=np.int32)
-    solid_faces, blend_faces = every[mode != BLEND], every[mode == BLEND]
-    cutoff = np.where(scene.mode == MASK, scene.cutoff, np.float32(-1))
-    coverage = np.where(scene.mode == BLEND, np.float32(SOLID_ALPHA), cutoff)
-    # Empty texels of a half-transparent surface take no layer.
-    visible = np.full_like(cutoff, 1 / 512)
+    blended = bool((scene.materials["mode"] == BLEND).any())
     shape = len(cameras), size, size
     views = Views(
         rgba=np.empty((*shape, 4), np.float32),
@@ -213,19 +210,34 @@ def render(
         position=np.empty((*shape, 3), np.float32),
     )
     for i, camera in enumerate(cameras):
-        solid = visibility(scene, camera, size * samples, solid_faces, cutoff)
-        layers = BLEND_LAYERS if len(blend_faces) else 0
-        if layers:
-            behind = solid.depth[..., 0]
-            blend = visibility(
-                scene, camera, size * samples, blend_faces, visible, layers=layers, behind=behind
-            )
+        seen = _layers(scene, camera, size * samples)
+        views.rgba[i] = shade(scene, camera, seen, samples, shading == "studio")
+        if samples % 2 and not blended:
+            middle = slice(samples // 2, None, samples)
+            centre = Visibility(*(np.ascontiguousarray(a[middle, middle]) for a in seen))
         else:
-            blend = Visibility(*(a[:, :, :0] for a in solid))
-        views.rgba[i] = shade(scene, camera, solid, blend, samples, shading == "studio")
-        centre = visibility(scene, camera, size, every, coverage)
+            centre = visibility(scene, camera, size, _cutoff(scene, SOLID_ALPHA))
         views.depth[i], views.normal[i], views.position[i] = surface(scene, camera, centre)
     return views
+
+
+def _cutoff(scene: Scene, blended: float) -> Array:
+    """The alpha from which a surface of each material exists, (m,) float32; −1: any."""
+    m = scene.materials
+    return np.choose(m["mode"], (np.float32(-1), m["cutoff"], np.float32(blended)))
+
+
+def _layers(scene: Scene, camera: Camera, size: int) -> Visibility:
+    """All that contributes colour: half-transparent layers, nearest first, and what is opaque behind them."""
+    opaque = visibility(scene, camera, size, _cutoff(scene, 0.999))
+    blended = np.flatnonzero(scene.materials["mode"][scene.face_material] == BLEND).astype(np.int32)
+    if not len(blended):
+        return opaque
+    # Empty texels take no layer.
+    layers = visibility(
+        scene, camera, size, _cutoff(scene, 1 / 512), faces=blended, layers=BLEND_LAYERS, behind=opaque.depth
+    )
+    return Visibility(*(np.concatenate(pair, axis=2) for pair in zip(layers, opaque, strict=True)))
 
 
 def render_tiles(mesh: Mesh, grid: ViewGrid, *, samples: int = 2) -> Array:
