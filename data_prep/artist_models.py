@@ -172,7 +172,7 @@ def gong_disc(z: float) -> list[Part]:
     return [turned(stack(disc, sides=12), "x", 90, (0, 0.08, z)), eye(0.19, -0.07, z)]
 
 
-def gong_gate() -> list[Part]:
+def gong_posts() -> list[Part]:
     post = [(0.14, 0.14, 0.08, CORAL), (0.08, 0.07, 0.36, INDIGO), *belt(0.07), (0.07, 0.07, 0.36, INDIGO)]
     beam = stack([(0.12, 0.12, 0.09, CORAL), (0.16, 0.08, 0.12, CREAM)], sides=4, at=(0, 0, 0.87), wide=4.2)
     tips = pair(tube([(0.56, 0, 0.97), (0.68, 0, 0.99), (0.74, 0, 1.16)], (0.07, 0.06, 0), CORAL))
@@ -311,7 +311,7 @@ RELICS: tuple[tuple[Callable[[], list[Part]], str], ...] = (  # how a model is b
     (buoy_light, "a light buoy"),
     (idol_crowned, "a crowned idol"),
     (idol_mitred, "a mitred idol"),
-    (gong_gate, "a gong in a gate"),
+    (gong_posts, "a gong between two posts"),
     (gong_moon, "a moon gong"),
     (lyre_horned, "a horned lyre"),
     (lyre_harp, "a small harp"),

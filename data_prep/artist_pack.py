@@ -90,4 +90,5 @@ def ink(mesh: Mesh, camera: Camera, size: int) -> Array:
 
 def _shrink(mask: Array, times: int) -> Array:
     """Means of squares of ``times`` pixels, float32."""
-    return sum(mask[i::times, j::times] for i in range(times) for j in range(times)) / np.float32(times**2)
+    parts = [mask[i::times, j::times] for i in range(times) for j in range(times)]
+    return np.stack(parts).mean(axis=0, dtype=np.float32)
