@@ -95,7 +95,7 @@ def write_page(
         parts.append(_hero(page, items, compare))
     if items:
         hint = "Drag to turn a row, click and scroll to zoom, double-click to start it turning again."
-        parts.append(f"<h2>Drawings that were held out</h2><p class="hint drag">{hint}</p>")
+        parts.append(f"<h2>Drawings that were held out</h2><p class='hint drag'>{hint}</p>")
         parts += [_row(page, item) for item in items]
     if summary:
         parts.append("<h2>In numbers</h2><div class=card>" + _table(summary) + "</div>")
