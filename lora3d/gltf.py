@@ -283,6 +283,7 @@ def _plain(
 ) -> tuple[Array, dict[str, Array]]:
     attributes = {name: accessor(file, get(names, name, int)) for name in names if not name.startswith("_")}
     which = get(fields, "indices", int, None)
+    indices: Array
     if which is None:
         indices = np.arange(len(attributes["POSITION"]))
     else:

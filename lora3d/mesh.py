@@ -186,11 +186,11 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def unique_rows(rows: Array) -> tuple[Array, Array]:
-    """Equal rows of (n, k) float32 found: (first, which), rows[first][which] == rows.
+    """Equal rows of (n, k) float32 or int32 found: (first, which), rows[first][which] == rows.
 
     ``first`` (u,) int64 keeps the order of first appearance; ``which`` is (n,) int64. −0 equals 0.
     """
-    bits = np.ascontiguousarray(rows, dtype=np.float32) + np.float32(0)
+    bits = np.ascontiguousarray(rows) + rows.dtype.type(0)
     keys = bits.view(np.uint32).astype(np.uint64)
     if keys.shape[1] % 2:
         keys = np.concatenate([keys, np.zeros_like(keys[:, :1])], axis=1)
@@ -209,8 +209,9 @@ def unique_rows(rows: Array) -> tuple[Array, Array]:
 def tidy(mesh: Mesh, *, notes: tuple[str, ...] = ()) -> Mesh:
     """What every reader does last.
 
-    Equal positions become one vertex, unused vertices and repeated materials go; colours and texture
-    coordinates that are no numbers are replaced, with a note; normals of no length become flat ones.
+    Equal positions become one vertex; unused vertices, repeated materials and faces that repeat an
+    earlier one go. Colours and texture coordinates that are no numbers are replaced, with a note; normals
+    of no length become flat ones.
     """
     notes = (*mesh.notes, *notes)
     used, corner = np.unique(mesh.faces, return_inverse=True)
@@ -237,14 +238,17 @@ def tidy(mesh: Mesh, *, notes: tuple[str, ...] = ()) -> Mesh:
             normal = None
         elif bad.any():
             normal = np.where(bad[..., None], face_normals(mesh)[:, None], normal)
+    material = lookup[mesh.face_material]
+    turned = faces[np.arange(len(faces))[:, None], (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3]
+    keep, _ = unique_rows(np.concatenate([turned, material[:, None]], axis=1))
     return Mesh(
         vertices=vertices,
-        faces=faces,
-        face_material=lookup[mesh.face_material],
+        faces=faces[keep],
+        face_material=material[keep],
         materials=tuple(distinct.values()),
-        corner_uv=uv,
-        corner_color=color,
-        corner_normal=normal,
+        corner_uv=None if uv is None else uv[keep],
+        corner_color=None if color is None else color[keep],
+        corner_normal=None if normal is None else normal[keep],
         notes=tuple(dict.fromkeys(notes)),
     )
 
