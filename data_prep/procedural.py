@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from lora3d.data_prep import families_beings as beings
 from lora3d.data_prep import families_buildings as buildings
 from lora3d.data_prep import families_furniture as furniture
 from lora3d.data_prep import families_household as household
@@ -31,6 +32,7 @@ _FAMILIES: dict[str, Family] = {
     **buildings.FAMILIES,
     **vehicles.FAMILIES,
     **tools.FAMILIES,
+    **beings.FAMILIES,
 }
 FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
 NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
