@@ -39,8 +39,9 @@ WRAPS = {"repeat": REPEAT, "clamp": CLAMP, "mirror": MIRROR}
 TIE, NEAR = 1e-6, 1e-3
 # At most this many half-transparent surfaces are seen through at one sample; those behind them are left out.
 BLEND_LAYERS = 8
-# Half-transparent surfaces count as geometry (depth, normal, position) from this coverage on.
-SOLID_ALPHA = 0.1
+# Alpha of a half-transparent surface from which it takes up a layer, counts as geometry (depth, normal,
+# position), and hides what is behind it.
+VISIBLE_ALPHA, SOLID_ALPHA, OPAQUE_ALPHA = 1 / 512, 0.1, 0.999
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,28 @@ def _lens(camera: Camera) -> Lens:
     return Lens(camera.matrix, float(camera.half_extent), camera.ortho_scale is None)
 
 
+def buffers(size: int, layers: int = 1) -> Visibility:
+    """Room for `visibility`; worth keeping from view to view, since fresh memory costs more than the work."""
+    return Visibility(
+        np.empty((size, size, layers), np.int32),
+        np.empty((size, size, layers, 2), np.float32),
+        np.empty((size, size, layers), np.float64),
+    )
+
+
 def visibility(
     scene: Scene,
     camera: Camera,
-    size: int,
     cutoff: Array,
+    out: Visibility,
     *,
     faces: Array | None = None,
-    layers: int = 1,
     behind: Array | None = None,
-) -> Visibility:
-    """Which faces the centres of size × size samples see, out of ``faces`` (ascending int32 ids; None: all).
+) -> None:
+    """Fills ``out`` with what the centres of its samples see of ``faces`` (ascending int32 ids; None: all).
 
     Of faces closer together than TIE the lowest id wins. A fragment whose alpha is below its material's
-    cutoff (m,) is no surface; a negative cutoff never asks. ``behind`` (size, size, 1) hides what lies deeper.
+    cutoff (m,) is no surface; a negative cutoff never asks. ``behind`` (s, s, 1) hides what lies deeper.
     """
     if faces is None:
         faces = np.arange(len(scene.faces), dtype=np.int32)
@@ -147,39 +156,29 @@ def visibility(
     depth = -local[:, 2]
     extent = float(np.ptp(scene.vertices, axis=0).max()) or 1.0
     tie, near = TIE * extent, NEAR * extent if lens.perspective else -np.inf
+    half = len(out.face) / 2
     points = np.empty((len(local), 6))
     w = points[:, raster.W] = depth if lens.perspective else np.ones_like(depth)
     points[:, raster.Z] = depth
-    points[:, raster.XW] = (w + local[:, 0] / lens.half_extent) * (size / 2)
-    points[:, raster.YW] = (w - local[:, 1] / lens.half_extent) * (size / 2)
+    points[:, raster.XW] = (w + local[:, 0] / lens.half_extent) * half
+    points[:, raster.YW] = (w - local[:, 1] / lens.half_extent) * half
     points[:, raster.X :] = points[:, : raster.W] / np.where(w > 0, w, 1)[:, None]
-    seen = Visibility(
-        np.full((size, size, layers), -1, np.int32),
-        np.zeros((size, size, layers, 2), np.float32),
-        np.full((size, size, layers), np.inf),
-    )
-    if behind is not None:
-        # What lies on a solid surface (a decal) is in front of it.
-        seen.depth[:] = behind + 2 * tie
-    raster.rasterise(scene, points, faces, cutoff, near, tie, *seen)
-    return seen
+    out.face.fill(-1)
+    # What lies on a solid surface (a decal) is in front of it.
+    out.depth[:] = np.inf if behind is None else behind + 2 * tie
+    raster.rasterise(scene, points, faces, cutoff, near, tie, *out)
 
 
-def shade(scene: Scene, camera: Camera, seen: Visibility, samples: int, studio: bool) -> Array:
-    """Colours (s, s, 4) float32 sRGB straight alpha of what s·samples × s·samples samples see."""
-    size = len(seen.face) // samples
-    rgba = np.zeros((size, size, 4), np.float32)
+def shade(scene: Scene, camera: Camera, seen: Visibility, samples: int, studio: bool, rgba: Array) -> None:
+    """Fills colours (s, s, 4) float32 sRGB straight alpha from s·samples × s·samples samples; zero before."""
     shade_into(scene, _lens(camera), samples, studio, seen.face, seen.barycentric, rgba)
-    return rgba
 
 
-def surface(scene: Scene, camera: Camera, seen: Visibility) -> tuple[Array, Array, Array]:
-    """Depth (s, s), normal and position (s, s, 3) float32 of the first layer, as in `Views`."""
-    size = len(seen.face)
-    depth = np.full((size, size), np.inf, np.float32)
-    normal, position = np.zeros((2, size, size, 3), np.float32)
+def surface(
+    scene: Scene, camera: Camera, seen: Visibility, depth: Array, normal: Array, position: Array
+) -> None:
+    """Fills depth (s, s), normal and position (s, s, 3) float32 where something is seen, as in `Views`."""
     surface_into(scene, _lens(camera), *seen, depth, normal, position)
-    return depth, normal, position
 
 
 def render(
@@ -201,23 +200,29 @@ def render(
     if size < 1 or samples < 1:
         raise ValueError(f"size and samples are at least 1, found {size} and {samples}")
     scene = pack_scene(mesh)
-    blended = bool((scene.materials["mode"] == BLEND).any())
+    blended = np.flatnonzero(scene.materials["mode"][scene.face_material] == BLEND).astype(np.int32)
+    opaque, centre = buffers(size * samples), buffers(size)
+    layers = buffers(size * samples, BLEND_LAYERS) if len(blended) else None
     shape = len(cameras), size, size
     views = Views(
-        rgba=np.empty((*shape, 4), np.float32),
-        depth=np.empty(shape, np.float32),
-        normal=np.empty((*shape, 3), np.float32),
-        position=np.empty((*shape, 3), np.float32),
+        rgba=np.zeros((*shape, 4), np.float32),
+        depth=np.full(shape, np.inf, np.float32),
+        normal=np.zeros((*shape, 3), np.float32),
+        position=np.zeros((*shape, 3), np.float32),
     )
     for i, camera in enumerate(cameras):
-        seen = _layers(scene, camera, size * samples)
-        views.rgba[i] = shade(scene, camera, seen, samples, shading == "studio")
-        if samples % 2 and not blended:
-            middle = slice(samples // 2, None, samples)
-            centre = Visibility(*(np.ascontiguousarray(a[middle, middle]) for a in seen))
+        visibility(scene, camera, _cutoff(scene, OPAQUE_ALPHA), opaque)
+        seen = opaque
+        if layers:
+            some = _cutoff(scene, VISIBLE_ALPHA)
+            visibility(scene, camera, some, layers, faces=blended, behind=opaque.depth)
+            seen = Visibility(*(np.concatenate(pair, axis=2) for pair in zip(layers, opaque, strict=True)))
+        shade(scene, camera, seen, samples, shading == "studio", views.rgba[i])
+        if samples == 1 and not layers:
+            centre = opaque
         else:
-            centre = visibility(scene, camera, size, _cutoff(scene, SOLID_ALPHA))
-        views.depth[i], views.normal[i], views.position[i] = surface(scene, camera, centre)
+            visibility(scene, camera, _cutoff(scene, SOLID_ALPHA), centre)
+        surface(scene, camera, centre, views.depth[i], views.normal[i], views.position[i])
     return views
 
 
@@ -225,19 +230,6 @@ def _cutoff(scene: Scene, blended: float) -> Array:
     """The alpha from which a surface of each material exists, (m,) float32; −1: any."""
     m = scene.materials
     return np.choose(m["mode"], (np.float32(-1), m["cutoff"], np.float32(blended)))
-
-
-def _layers(scene: Scene, camera: Camera, size: int) -> Visibility:
-    """All that contributes colour: half-transparent layers, nearest first, and what is opaque behind them."""
-    opaque = visibility(scene, camera, size, _cutoff(scene, 0.999))
-    blended = np.flatnonzero(scene.materials["mode"][scene.face_material] == BLEND).astype(np.int32)
-    if not len(blended):
-        return opaque
-    # Empty texels take no layer.
-    layers = visibility(
-        scene, camera, size, _cutoff(scene, 1 / 512), faces=blended, layers=BLEND_LAYERS, behind=opaque.depth
-    )
-    return Visibility(*(np.concatenate(pair, axis=2) for pair in zip(layers, opaque, strict=True)))
 
 
 def render_tiles(mesh: Mesh, grid: ViewGrid, *, samples: int = 2) -> Array:

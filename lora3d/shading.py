@@ -175,7 +175,7 @@ def _normal(face_normal, corners, smooth, f, u, v, dx, dy, dz):
         sx, sy, sz = sx - away * dx, sy - away * dy, sz - away * dz
     square = sx * sx + sy * sy + sz * sz
     if square < 1e-12:
-        sx, sy, sz, square = x, y, z, 1.0
+        return x, y, z
     scale = 1 / math.sqrt(square)
     return sx * scale, sy * scale, sz * scale
 
