@@ -53,6 +53,16 @@ def read_gltf(data: bytes, folder: Path | None = None, root: Path | None = None)
     """
     file = open_gltf(data, folder, root)
     _check_extensions(file)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by Mesh
+        meshes = _meshes(file)
+    if not meshes:
+        reason = "; ".join(file.notes) or "there is nothing to draw"
+        raise MeshError(f"the scene holds no triangles: {reason}")
+    return tidy(merge(meshes), notes=tuple(file.notes))
+
+
+def _meshes(file: GltfFile) -> list[Mesh]:
+    """Every primitive of every node that the scene shows, in the world frame."""
     nodes = _nodes(file)
     worlds = {index: world for index, world, _ in nodes}
     shown = [(item(file, "nodes", index), world) for index, world, drawn in nodes if drawn]
@@ -73,11 +83,7 @@ def read_gltf(data: bytes, folder: Path | None = None, root: Path | None = None)
         if faces > MAX_FACES:
             raise MeshError(f"the model has more than {MAX_FACES:,} triangles: reduce it first")
         meshes += [_place(part, world, joints) for part in parts[which]]
-    if not meshes:
-        raise MeshError(
-            "the scene holds no triangles: " + ("; ".join(file.notes) or "there is nothing to draw")
-        )
-    return tidy(merge(meshes), notes=tuple(file.notes))
+    return meshes
 
 
 def _check_extensions(file: GltfFile) -> None:
@@ -353,9 +359,8 @@ def _place(part: _Part, world: Array, joints: Array | None) -> Mesh:
         for k in range(part.joints.shape[1]):
             matrix += part.weights[:, k, None, None] * joints[part.joints[:, k], :3]
     linear = matrix[:, :, :3]
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by Mesh
-        position = _times(linear, part.position) + matrix[:, :, 3]
-        vertices = (position @ FROM_Y_UP.T).astype(np.float32)
+    position = _times(linear, part.position) + matrix[:, :, 3]
+    vertices = (position @ FROM_Y_UP.T).astype(np.float32)
     # The inverse transpose up to a positive factor, defined for flattening transforms too.
     a, b, c = linear.transpose(1, 0, 2)
     cofactor = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)

@@ -59,8 +59,10 @@ def get(fields: dict[str, Any], key: str, kind: type, default: Any = ...) -> Any
         raise MeshError(f"the file breaks glTF's rules: {key!r} is missing")
     if value is default:
         return value
-    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) <= 2**53 and (kind is float or value == int(value)):
+    if kind in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        bound = 2**53 if kind is int else 1e300
+        if number and abs(value) <= bound and (kind is float or value == int(value)):
             return kind(value)
     elif isinstance(value, kind):
         return value

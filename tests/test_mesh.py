@@ -213,7 +213,9 @@ def test_obj_cube_in_every_encoding_and_notation(tmp_path):
 def test_obj_vertex_colours_are_srgb(tmp_path):
     text = "v 0 0 0 1 0.5 0\nv 1 0 0 1 0.5 0\nv 0 1 0 1 0.5 0\nf 1 2 3\n"
     mesh = load_mesh(write(tmp_path, "a.obj", text))
-    assert np.allclose(mesh.corner_color[..., :3], [1, 0.21404114, 0]) and mesh.materials[0].base_color[0] == 1
+    assert (
+        np.allclose(mesh.corner_color[..., :3], [1, 0.21404114, 0]) and mesh.materials[0].base_color[0] == 1
+    )
 
 
 TEXTURED = "mtllib {lib}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl my paint\nf 1/1 2/2 3/3\n"
@@ -254,7 +256,13 @@ def test_obj_keeps_its_colour_where_a_texture_cannot_be_had(tmp_path):
     folder.mkdir()
     Image.new("RGB", (2, 2)).save(tmp_path / "secret.png")
     write(folder, "broken.png", b"\x89PNG\r\n\x1a\n no image")
-    for name in ("none.png", "../secret.png", str(tmp_path / "secret.png"), "http://x/secret.png", "broken.png"):
+    for name in (
+        "none.png",
+        "../secret.png",
+        str(tmp_path / "secret.png"),
+        "http://x/secret.png",
+        "broken.png",
+    ):
         write(folder, "a.mtl", f"newmtl my paint\nKd 0.5 0.5 0.5\nmap_Kd {name}\n")
         mesh = load_mesh(write(folder, "a.obj", TEXTURED.format(lib="a.mtl")))
         assert mesh.materials[0].texture is None and len(mesh.notes) == 1
@@ -304,7 +312,9 @@ def test_obj_refusals_name_the_fault(tmp_path, text, reason):
 def ply(form: str, *, mixed: bool = False, color: bool = True) -> bytes:
     """A square pyramid: four triangles, and its base as one quad or two triangles."""
     points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.5, 0.5, 1)]
-    faces = [(0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)] + ([(3, 2, 1, 0)] if mixed else [(3, 2, 1), (3, 1, 0)])
+    faces = [(0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)] + (
+        [(3, 2, 1, 0)] if mixed else [(3, 2, 1), (3, 1, 0)]
+    )
     head = f"ply\nformat {form} 1.0\ncomment made by hand\nelement vertex 5\n"
     head += "".join(f"property float {axis}\n" for axis in "xyz")
     head += "".join(f"property uchar {c}\n" for c in ("red", "green", "blue")) if color else ""
@@ -360,8 +370,15 @@ def test_stl_ascii_and_binary_agree(tmp_path):
         + "endloop\nendfacet\n"
         for t in triangles
     )
-    text = f"solid one\n{facets[: len(facets) // 2]}endsolid\nsolid two\n{facets[len(facets) // 2 :]}endsolid\n"
-    for data in (stl_binary(triangles), stl_binary(triangles) + b"trailing", text.encode(), text.upper().encode()):
+    text = (
+        f"solid one\n{facets[: len(facets) // 2]}endsolid\nsolid two\n{facets[len(facets) // 2 :]}endsolid\n"
+    )
+    for data in (
+        stl_binary(triangles),
+        stl_binary(triangles) + b"trailing",
+        text.encode(),
+        text.upper().encode(),
+    ):
         mesh = load_mesh(write(tmp_path, "a.STL", data))
         assert np.array_equal(mesh.vertices[mesh.faces], triangles) and len(mesh.vertices) == 8
         assert mesh.materials[0].base_color == GREY
@@ -394,9 +411,9 @@ def test_off_with_and_without_colours(tmp_path):
 
 
 def test_other_files_are_refused_with_advice(tmp_path):
-    with pytest.raises(MeshError, match="a.zip: it is an archive: unpack it first"):
+    with pytest.raises(MeshError, match=r"a\.zip: it is an archive: unpack it first"):
         load_mesh(write(tmp_path, "a.zip", b"PK"))
-    with pytest.raises(MeshError, match="export the model as .glb"):
+    with pytest.raises(MeshError, match="export the model as"):
         load_mesh(write(tmp_path, "a.dae", b"<xml/>"))
     with pytest.raises(MeshError, match="no file"):
         load_mesh(tmp_path / "none.glb")
