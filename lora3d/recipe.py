@@ -110,8 +110,9 @@ class PretrainConfig:
         assembly_share: of random assemblies; the rest are named families.
         drawings: rendered for each shape.
         workers: processes that render.
-        learning_rate, warmup, decay_share: linear warm-up over ``warmup`` steps, then constant, then
-            linear to zero over the last ``decay_share`` of the steps.
+        learning_rate, muon_rate: of AdamW (embeddings, ends, gains) and of Muon (all else).
+        warmup, decay_share: linear warm-up over ``warmup`` steps, then constant, then linear to zero over
+            the last ``decay_share`` of the steps.
         time_mean, time_deviation: of the logit-normal times.
         reference_share, text_share, extra_share: examples whose drawing is given; whose sentence is given
             beside a drawing (without one it is given nine times in ten); that give other cells as well.
@@ -131,8 +132,9 @@ class PretrainConfig:
     drawings: int = 4
     workers: int = 1
     learning_rate: float = 6e-4
-    warmup: int = 200
-    decay_share: float = 0.25
+    muon_rate: float = 2e-3
+    warmup: int = 100
+    decay_share: float = 0.3
     time_mean: float = 1.5
     time_deviation: float = 1.2
     reference_share: float = 0.85

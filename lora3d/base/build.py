@@ -102,6 +102,7 @@ def new_scheduler(shift: float) -> DPMSolverMultistepScheduler:
         algorithm_type="dpmsolver++",
         solver_order=2,
         final_sigmas_type="zero",
+        steps_offset=1,
     )
 
 

@@ -112,10 +112,56 @@ def loss_of(
     return masked_mse(guess.float(), clean, weight)
 
 
-def learning_rate_at(step: int, config: PretrainConfig) -> float:
-    """Trapezoid: warm-up, constant, linear decay to zero."""
+def rate_at(step: int, config: PretrainConfig) -> float:
+    """The learning rate's factor, a trapezoid: warm-up, constant, linear decay to zero."""
     left = (config.steps - step) / max(1, round(config.steps * config.decay_share))
-    return config.learning_rate * min(1.0, (step + 1) / config.warmup, left)
+    return min(1.0, (step + 1) / config.warmup, left)
+
+
+class Optimiser:
+    """Muon (Jordan et al. 2024) for the matrices and kernels inside, AdamW for embeddings, ends, gains and biases.
+
+    torch's Muon takes matrices only; a kernel is handed to it as the matrix (out, height·width·in), a view of
+    the same memory in channels_last.
+    """
+
+    def __init__(self, model: nn.Module, config: PretrainConfig) -> None:
+        ends = ("embed", "conv_in", "conv_out")
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        self.inner = [p for n, p in named if p.ndim >= 2 and not any(e in n for e in ends)]
+        outer = [p for n, p in named if p.ndim < 2 or any(e in n for e in ends)]
+        self.matrices = [nn.Parameter(_as_matrix(p.detach())) for p in self.inner]
+        for matrix, parameter in zip(self.matrices, self.inner, strict=True):
+            if matrix.data_ptr() != parameter.data_ptr():
+                raise RuntimeError(f"a kernel of shape {tuple(parameter.shape)} is not channels_last")
+        self.muon = torch.optim.Muon(
+            self.matrices, lr=config.muon_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        )
+        self.adamw = torch.optim.AdamW(outer, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.rates = ((self.muon, config.muon_rate), (self.adamw, config.learning_rate))
+        self.outer = outer
+
+    def step(self, factor: float) -> None:
+        """One update at ``factor`` times the learning rates; clears the gradients."""
+        for matrix, parameter in zip(self.matrices, self.inner, strict=True):
+            matrix.grad = None if parameter.grad is None else _as_matrix(parameter.grad)
+        for optimiser, rate in self.rates:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+            optimiser.step()
+        for parameter in (*self.inner, *self.outer):
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight
 
 
 def pretrain(
@@ -152,7 +198,7 @@ def pretrain(
     model = networks.trained().to(device)
     networks.unet.to(memory_format=torch.channels_last)
     average = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimiser = Optimiser(model, config)
     step = seen = fresh = 0
     state_file = out / "state.pt"
     if resume and state_file.exists():
@@ -160,6 +206,7 @@ def pretrain(
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         average, step, seen, fresh = state["average"], state["step"], state["seen"], state["fresh"]
+        average = {k: v.to(device) for k, v in average.items()}
         rng, generator = np.random.default_rng([config.seed, step]), generator.manual_seed(config.seed + step)
 
     rays = ray_channels(grid).to(device)
@@ -169,12 +216,12 @@ def pretrain(
     )
     pool: list[Example] = []
     log = (out / "train.log.jsonl").open("a", encoding="utf-8")
-    started, running = time.monotonic(), 0.0
+    started, first, running = time.monotonic(), step, 0.0
     parameters = list(model.parameters())
     try:
         while step < config.steps:
-            if max_seconds and step % log_every == 0 and time.monotonic() - started > 60:
-                config = _end_in_time(config, step, time.monotonic() - started, max_seconds, seen)
+            if max_seconds and step % 50 == 0 and time.monotonic() - started > 60:
+                config = _end_in_time(config, step, step - first, time.monotonic() - started, max_seconds)
             fresh += _refill(pool, stream, config, fresh)
             picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
             choices = rng.integers(0, config.drawings, config.batch)
@@ -186,10 +233,7 @@ def pretrain(
                 raise RuntimeError(f"loss is {loss.item()} at step {step}; seeds {[e.seed for e in picked]}")
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate_at(step, config)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.step(rate_at(step, config))
             step, seen = step + 1, seen + config.batch
             _update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
             running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
@@ -215,12 +259,9 @@ def pretrain(
     return out / "base"
 
 
-def _end_in_time(
-    config: PretrainConfig, step: int, elapsed: float, limit: float, seen: int
-) -> PretrainConfig:
-    """The recipe with as many steps as fit, so that the decay of the rate ends with the time."""
-    done = max(1, step)
-    return replace(config, steps=max(step + 1, int(done * limit / elapsed)))
+def _end_in_time(config: PretrainConfig, step: int, done: int, elapsed: float, limit: float) -> PretrainConfig:
+    """The recipe with as many steps as fit at the speed so far, so that the decay of the rate ends with the time."""
+    return replace(config, steps=step + max(1, int(max(1, done) * (limit - elapsed) / elapsed)))
 
 
 def _refill(pool: list[Example], stream: Iterator[Example], config: PretrainConfig, fresh: int) -> int:

@@ -1,0 +1,320 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it.
+
+Exit codes: 0 done, 1 the input's fault, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lora3d.errors import InputError
+from lora3d.recipe import PretrainConfig, TrainConfig, read_recipe
+
+Command = Callable[[argparse.Namespace], dict[str, Any]]
+
+
+class Parser(argparse.ArgumentParser):
+    """Names the nearest option for an unknown one."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        flags = [s for a in self._actions for s in a.option_strings]
+        for word in message.split():
+            if word.startswith("--"):
+                near = difflib.get_close_matches(word.split("=")[0], flags, n=1)
+                if near and near[0] != word.split("=")[0]:
+                    message += f"; the nearest is {near[0]}"
+                    break
+        self.exit(2, f"{self.prog}: {message}\nSee {self.prog} --help\n")
+
+
+def build_parser() -> Parser:
+    parser = Parser("lora3d", description="Teach a diffusion model an artist's 3D style; turn drawings into 3D models.")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
+
+    def add(name: str, work: Command, text: str, parent: Any = commands) -> argparse.ArgumentParser:
+        sub = parent.add_parser(name, help=text, description=text)
+        sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        sub.set_defaults(work=work)
+        return sub
+
+    demo = add("demo", run_demo, "the main job on the bundled artist pack, one page of pictures at the end")
+    demo.add_argument("--out", type=Path, default=Path("demo_out"))
+    demo.add_argument("--steps", type=int, help="training steps of the adapter")
+
+    prep = add("prep", run_prep, "models and drawings to a dataset")
+    prep.add_argument("src", type=Path, help="a folder of models, or a manifest (.csv, .jsonl)")
+    prep.add_argument("--out", type=Path, required=True)
+    prep.add_argument("--grid", default="box6", help="a preset or a JSON file")
+    prep.add_argument("--tile", type=int, help="pixels a tile, instead of the grid's")
+    prep.add_argument("--license", help="SPDX identifier for assets that state none")
+    prep.add_argument("--artist", help="for assets that state none")
+    prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
+    prep.add_argument("--seed", type=int, default=0)
+    prep.add_argument("--workers", type=int, default=2)
+    prep.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
+
+    train = add("train", run_train, "train an adapter by a recipe; every key of the recipe is a flag too")
+    train.add_argument("recipe", type=Path)
+    train.add_argument("--data", type=Path, required=True)
+    train.add_argument("--out", type=Path, required=True)
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    _add_recipe_flags(train, TrainConfig)
+
+    generate = add("generate", run_generate, "a drawing or a sentence to a grid of views and a textured mesh")
+    _add_model_flags(generate)
+    generate.add_argument("--image", type=Path, help="a drawing on transparent or plain ground")
+    generate.add_argument("--prompt", help="a sentence")
+    generate.add_argument("--out", type=Path, required=True)
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--steps", type=int, help="denoising steps")
+    generate.add_argument("--guidance", type=float, help="1 is off")
+
+    lift = add("lift", run_lift, "any tool's multi-view image to a mesh")
+    lift.add_argument("image", type=Path)
+    lift.add_argument("--grid", required=True, help="a preset or a JSON file")
+    lift.add_argument("--out", type=Path, required=True, help="a .glb file")
+    lift.add_argument("--faces", type=int, default=5000)
+
+    evaluate = add("eval", run_eval, "score base and adapter on the held-out split: report.json and report.html")
+    evaluate.add_argument("--data", type=Path, required=True)
+    evaluate.add_argument("--out", type=Path, required=True)
+    evaluate.add_argument("--base", default="mini")
+    evaluate.add_argument("--adapter", type=Path)
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--limit", type=int, help="at most so many held-out assets")
+    evaluate.add_argument("--steps", type=int, help="denoising steps")
+
+    adapter = commands.add_parser("adapter", help="look into adapter files").add_subparsers(
+        dest="verb", required=True, parser_class=Parser, metavar="VERB"
+    )
+    show = add("show", run_adapter_show, "print the adapter's card", adapter)
+    show.add_argument("file", type=Path)
+    verify = add("verify", run_adapter_verify, "load the file and measure what it changes", adapter)
+    verify.add_argument("file", type=Path)
+    verify.add_argument("--base", default="mini")
+
+    base = commands.add_parser("base", help="the base models").add_subparsers(
+        dest="verb", required=True, parser_class=Parser, metavar="VERB"
+    )
+    add("list", run_base_list, "the bases at hand", base)
+    info = add("info", run_base_info, "a base's grid, size and hash", base)
+    info.add_argument("name", nargs="?", default="mini")
+    pretrain = add("train", run_base_train, "train a base from scratch on shapes made by code", base)
+    pretrain.add_argument("recipe", type=Path)
+    pretrain.add_argument("--out", type=Path, required=True)
+    pretrain.add_argument("--init", type=Path, help="a base whose weights to start from")
+    pretrain.add_argument("--resume", action="store_true")
+    pretrain.add_argument("--device", default="auto")
+    pretrain.add_argument("--max-seconds", type=float, help="take as many steps as fit")
+    _add_recipe_flags(pretrain, PretrainConfig)
+    return parser
+
+
+def _add_recipe_flags(parser: argparse.ArgumentParser, kind: type) -> None:
+    """One flag a scalar key; given flags win over the recipe's file."""
+    group = parser.add_argument_group("recipe keys")
+    taken = {s for a in parser._actions for s in a.option_strings}
+    for field in dataclasses.fields(kind):
+        flag = "--" + field.name.replace("_", "-")
+        if flag in taken or field.type not in ("int", "float", "str", "tuple[str, ...]"):
+            continue
+        parse: Callable[[str], Any] = {"int": int, "float": float, "str": str}.get(field.type, _words)
+        group.add_argument(flag, dest=f"recipe_{field.name}", type=parse, metavar=field.name.upper())
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    given = {k: v for k, v in vars(args).items() if k.startswith("recipe_") and v is not None}
+    return {k.removeprefix("recipe_"): v for k, v in given.items()}
+
+
+def _add_model_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", default="mini", help="'mini' or a folder")
+    parser.add_argument(
+        "--adapter", action="append", default=[], metavar="FILE[:WEIGHT]", help="may be given several times"
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
+
+
+def _adapters(values: list[str]) -> dict[str | Path, float]:
+    """``file`` or ``file:weight``; a colon that no number follows belongs to the file's name."""
+    result: dict[str | Path, float] = {}
+    for value in values:
+        file, _, weight = value.rpartition(":")
+        try:
+            result[Path(file)] = float(weight) if file else 1.0
+            if not file:
+                result = {**{k: v for k, v in result.items() if k != Path("")}, Path(value): 1.0}
+        except ValueError:
+            result[Path(value)] = 1.0
+    return result
+
+
+def run_demo(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.demo import demo
+
+    return demo(args.out, steps=args.steps, report=_say(args))
+
+
+def run_prep(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.data_prep.folder import prep
+    from lora3d.grid import read_grid
+
+    grid = read_grid(args.grid)
+    report = prep(
+        args.src,
+        args.out,
+        grid=grid.with_tile(args.tile) if args.tile else grid,
+        license=args.license,
+        allow_unlicensed=args.allow_unlicensed,
+        artist=args.artist,
+        seed=args.seed,
+        workers=args.workers,
+        overwrite=args.overwrite,
+        progress=not args.json,
+    )
+    return dataclasses.asdict(report)
+
+
+def run_train(args: argparse.Namespace) -> dict[str, Any]:
+    config = read_recipe(args.recipe, TrainConfig, _overrides(args))
+    from lora3d.train import train
+
+    result = train(config, args.data, args.out, resume=args.resume, progress=not args.json, report=_say(args))
+    return dataclasses.asdict(result)
+
+
+def run_generate(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.drawing import read_drawing
+
+    if args.image is not None:
+        read_drawing(args.image)  # a bad picture is found before seconds are spent on loading
+    from lora3d.generate import GUIDANCE, STEPS, load
+
+    if args.image is None and not args.prompt:
+        raise InputError("nothing to go by: give --image FILE, --prompt TEXT, or both")
+    generator = load(args.base, _adapters(args.adapter), device=args.device, precision=args.precision)
+    made = generator.generate(
+        args.image,
+        args.prompt,
+        seed=args.seed,
+        steps=args.steps or STEPS,
+        guidance=GUIDANCE if args.guidance is None else args.guidance,
+    )
+    glb = made.save(args.out, name="generation")
+    return {"glb": glb, "grid": glb.with_suffix(".png"), "record": glb.with_suffix(".json"), "faces": len(made.mesh.faces)}
+
+
+def run_lift(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.grid import read_grid
+    from lora3d.lift import lift, read_grid_image
+    from lora3d.mesh import glb_bytes
+
+    grid = read_grid(args.grid)
+    tiles, grid = read_grid_image(args.image, grid)
+    mesh = lift(tiles, grid, faces=args.faces)
+    args.out.write_bytes(glb_bytes(mesh, name=args.out.stem))
+    return {"glb": args.out, "faces": len(mesh.faces), "vertices": len(mesh.vertices)}
+
+
+def run_eval(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.evaluate import evaluate_adapter
+
+    return evaluate_adapter(
+        args.data, args.out, base=args.base, adapter=args.adapter, seed=args.seed, limit=args.limit,
+        steps=args.steps, progress=not args.json,
+    )  # fmt: skip
+
+
+def run_adapter_show(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.adapter import read_card
+
+    return dataclasses.asdict(read_card(args.file))
+
+
+def run_adapter_verify(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.adapter import verify
+
+    return verify(args.file, args.base)
+
+
+def run_base_list(args: argparse.Namespace) -> dict[str, Any]:
+    return {"mini": "embedded; grid box6, tiles of 64 px; trained by this repository on shapes it makes"}
+
+
+def run_base_info(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.base import load_base
+
+    base = load_base(args.name)
+    return {
+        "name": base.name,
+        "revision": base.revision,
+        "grid": base.grid.name,
+        "tile": base.grid.tile,
+        "unet_parameters": sum(p.numel() for p in base.unet.parameters()),
+        "folder": base.folder,
+    }
+
+
+def run_base_train(args: argparse.Namespace) -> dict[str, Any]:
+    config = read_recipe(args.recipe, PretrainConfig, _overrides(args))
+    from lora3d.base.pretrain import pretrain
+
+    folder = pretrain(
+        config, args.out, init=args.init, resume=args.resume, device_name=args.device, max_seconds=args.max_seconds
+    )
+    return {"base": folder}
+
+
+def _say(args: argparse.Namespace) -> Callable[[str], None]:
+    """Prints for people; silent where a script wants JSON alone."""
+    return (lambda text: None) if args.json else (lambda text: print(text, flush=True))
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, default=str, indent=1))
+        return
+    for key, value in result.items():
+        short = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
+        print(f"{key:>20}  {short if len(short) < 200 else short[:197] + '…'}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.version:
+        from importlib.metadata import version
+
+        print(version("lora3d"))
+        return 0
+    if not args.command:
+        parser.print_help()
+        return 2
+    try:
+        _print(args.work(args), args.json)
+    except InputError as error:
+        print(f"lora3d {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"lora3d {args.command}: stopped", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
