@@ -15,6 +15,7 @@ from lora3d.shading import albedo, helper, kernel
 
 # The columns of a projected vertex: homogeneous pixel coordinates, depth, and pixel coordinates.
 XW, YW, W, Z, X, Y = range(6)
+# Stands for "more than 0" in a comparison by ≥.
 TINY = 1e-300
 
 

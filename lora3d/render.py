@@ -75,15 +75,15 @@ class Visibility(NamedTuple):
 
 def pack_scene(mesh: Mesh) -> Scene:
     """The mesh as flat arrays for the kernels."""
-    count = len(mesh.faces)
-    corners = np.empty((count, 3, 9), np.float32)
+    corners = np.empty((len(mesh.faces), 3, 9), np.float32)
     corners[..., :2] = 0 if mesh.corner_uv is None else mesh.corner_uv
     corners[..., 2:6] = 1 if mesh.corner_color is None else mesh.corner_color
     normal = face_normals(mesh)
     corners[..., 6:] = normal[:, None] if mesh.corner_normal is None else mesh.corner_normal
     materials = np.zeros(len(mesh.materials), MATERIAL)
     textures: list[Array] = [np.zeros((0, 4), np.uint8)]
-    first = 0
+    first_texel: dict[int, int] = {}
+    count = 0
     for row, m in zip(materials, mesh.materials, strict=True):
         row["red"], row["green"], row["blue"], row["alpha"] = m.base_color
         row["emissive_red"], row["emissive_green"], row["emissive_blue"] = m.emissive
@@ -92,10 +92,12 @@ def pack_scene(mesh: Mesh) -> Scene:
         row["wrap_u"], row["wrap_v"] = (WRAPS[w] for w in m.wrap)
         row["first"] = NO_TEXTURE
         if m.texture is not None and mesh.corner_uv is not None:
-            row["first"] = first
             row["height"], row["width"] = m.texture.shape[:2]
-            textures.append(m.texture.reshape(-1, 4))
-            first += len(textures[-1])
+            if id(m.texture) not in first_texel:
+                first_texel[id(m.texture)] = count
+                textures.append(m.texture.reshape(-1, 4))
+                count += len(textures[-1])
+            row["first"] = first_texel[id(m.texture)]
     return Scene(
         vertices=mesh.vertices.astype(np.float64),
         faces=np.ascontiguousarray(mesh.faces, np.int32),
@@ -229,7 +231,8 @@ def render(
 def _cutoff(scene: Scene, blended: float) -> Array:
     """The alpha from which a surface of each material exists, (m,) float32; −1: any."""
     m = scene.materials
-    return np.choose(m["mode"], (np.float32(-1), m["cutoff"], np.float32(blended)))
+    # Interpolated alpha may be a rounding below the cutoff that its corners meet.
+    return np.choose(m["mode"], (np.float32(-1), m["cutoff"] - np.float32(1e-6), np.float32(blended)))
 
 
 def render_tiles(mesh: Mesh, grid: ViewGrid, *, samples: int = 2) -> Array:

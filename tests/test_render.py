@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ LENS = orbit(35, 25, 1.9, fov_deg=35)
 ART = Path(__file__).resolve().parents[2] / "shared" / "art"
 
 
-def mesh_of(vertices: Array, faces: Array, material: Material | None = None, **attributes: Array) -> Mesh:
+def mesh_of(vertices: Any, faces: Any, material: Material | None = None, **attributes: Any) -> Mesh:
     faces = np.asarray(faces, np.int32)
     ids = np.zeros(len(faces), np.int32)
     return Mesh(np.asarray(vertices, np.float32), faces, ids, (material or Material(),), **attributes)
@@ -35,7 +36,7 @@ def cube(
     return mesh_of(vertices + centre, faces, material)
 
 
-def quad(y: float = 0.0, half: float = 0.5, material: Material | None = None, **attributes: Array) -> Mesh:
+def quad(y: float = 0.0, half: float = 0.5, material: Material | None = None, **attributes: Any) -> Mesh:
     """A square that faces −Y, with the texture upright: (0, 0) is its upper left corner."""
     vertices = [(-half, y, -half), (half, y, -half), (half, y, half), (-half, y, half)]
     uv = np.array([(0, 1), (1, 1), (1, 0), (0, 0)], np.float32)
@@ -393,6 +394,7 @@ def test_emission_and_unlit_materials_ignore_the_light() -> None:
 
 def test_smooth_normals_win_over_flat_ones_and_face_the_viewer() -> None:
     ball = sphere(0.4, rings=12)
+    assert ball.corner_normal is not None
     inward = mesh_of(ball.vertices, ball.faces[:, ::-1], corner_normal=-ball.corner_normal[:, ::-1])
     for mesh in (ball, inward):
         views = render(mesh, [LENS], 48)
