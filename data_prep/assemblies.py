@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from lora3d.data_prep import deform, plans
 from lora3d.data_prep import primitives as g
 from lora3d.data_prep.paint import PATTERNS, Paint, Rng, coin, harmony, paint, pick
-from lora3d.data_prep.parts import Part
-from lora3d.data_prep.solids import random_solid
+from lora3d.data_prep.parts import Part, one
+from lora3d.data_prep.plans import mirrored, random_part
 
 MAX_FACES = 2000
 
@@ -23,29 +25,37 @@ def assembly(rng: Rng) -> list[Part]:
     """The parts of one random assembly, at most `MAX_FACES` triangles."""
     paints = _paints(rng)
     while True:
-        size = np.exp(rng.normal(0, 0.35, 3))
-        parts = _group(rng, paints, *(float(s) for s in size), depth=2)
+        x, y, z = (float(s) for s in np.exp(rng.normal(0, 0.35, 3)))
+        parts = _group(rng, paints, x, y, z, depth=2)
         if sum(len(p.solid.f) for p in parts) <= MAX_FACES and len(parts) <= 60:
-            return _globally(rng, parts)
+            return _globally(rng, _recoloured(rng, paints, parts))
 
 
 def _paints(rng: Rng) -> tuple[Paint, ...]:
-    n = pick(rng, (1, 2, 2, 3, 3, 3, 4, 4, 5))
+    n = pick(rng, (1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5))
     colors = harmony(rng, n)
     share = pick(rng, (0.0, 0.0, 0.0, 0.3, 0.8))
     return tuple(paint(rng, c, pick(rng, colors), patterned=share, kinds=PATTERNS) for c in colors)
 
 
-def _one(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float) -> Part:
-    solid, name = random_solid(rng, x, y, z)
-    top = pick(rng, paints) if coin(rng, 0.12) else None
-    return Part(solid, pick(rng, paints), name, top)
+def _recoloured(rng: Rng, paints: Sequence[Paint], parts: list[Part]) -> list[Part]:
+    """Where chance gave everything one paint although there are several, names decide anew."""
+    if len(paints) == 1 or any(p.paint is not parts[0].paint or p.top for p in parts) or coin(rng, 0.2):
+        return parts
+    if len({p.name for p in parts}) == 1:
+        other = pick(rng, paints)
+        if len(parts) == 1:
+            return [replace(parts[0], top=other)]
+        return [replace(p, paint=other) if i % 2 else p for i, p in enumerate(parts)]
+    first = int(rng.random() * len(paints))
+    names = list(dict.fromkeys(p.name for p in parts))
+    return [replace(p, paint=paints[(first + names.index(p.name)) % len(paints)]) for p in parts]
 
 
 def _group(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
     """A layout that fills about (x, y, z), or a single part: all the more, the deeper it lies."""
-    if depth < 2 and not coin(rng, 0.3 * depth):
-        return [_one(rng, paints, x, y, z)]
+    if depth < 2 and not coin(rng, 0.4 * depth):
+        return [random_part(rng, paints, x, y, z)]
     k = int(np.searchsorted(_CUMULATIVE, rng.random() * _CUMULATIVE[-1]))
     return _LAYOUTS[k][1](rng, paints, x, y, z, depth - 1)
 
@@ -54,16 +64,8 @@ def _moved(parts: list[Part], x: float, y: float, z: float) -> list[Part]:
     return [p.map(lambda s: s.at(x, y, z)) for p in parts]
 
 
-def _mirrored(parts: list[Part]) -> list[Part]:
-    return [p.map(g.Solid.mirror) for p in parts]
-
-
 def _top(parts: list[Part]) -> float:
     return max(float(p.solid.v[:, 2].max()) for p in parts)
-
-
-def _single(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
-    return [_one(rng, paints, x, y, z)]
 
 
 def _stack(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
@@ -100,13 +102,17 @@ def _attach(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, dep
         if side in (0, 3):
             at = (x / 2 + w / 2 - sink * w, u * (y - d), (v + 0.5) * max(z - h, 0.0))
         elif side in (1, 2):
-            at = (u * (x - w), (y / 2 + d / 2 - sink * d) * (1 if side == 1 else -1), (v + 0.5) * max(z - h, 0.0))
+            at = (
+                u * (x - w),
+                (y / 2 + d / 2 - sink * d) * (1 if side == 1 else -1),
+                (v + 0.5) * max(z - h, 0.0),
+            )
         else:
             at = (u * (x - w), v * (y - d), z - sink * h)
         more = _moved(more, *at)
         parts += more
         if symmetric and (side in (0, 3) or abs(u) > 0.12):
-            parts += _mirrored(more)
+            parts += mirrored(more)
     return parts
 
 
@@ -117,18 +123,26 @@ def _table(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, dept
     inset = float(rng.uniform(0.0, 0.25))
     w = min(x, y) * float(rng.uniform(0.05, 0.25))
     parts = _moved(_group(rng, paints, x, y, z * share, depth - 1 if share < 0.2 else depth), 0, 0, leg)
-    post = _one(rng, paints, w, w, leg * 1.01)
+    post = random_part(rng, paints, w, w, leg * 1.01)
     px, py = x / 2 * (1 - inset) - w / 2, y / 2 * (1 - inset) - w / 2
     spots: list[tuple[float, float]]
-    spots = pick(rng, ([(px, py), (px, -py)], [(px, py), (px, -py)], [(px, 0.0)], [(0.0, 0.0)], [(0.0, py), (px, -py)]))
+    spots = pick(
+        rng, ([(px, py), (px, -py)], [(px, py), (px, -py)], [(px, 0.0)], [(0.0, 0.0)], [(0.0, py), (px, -py)])
+    )
     for sx, sy in spots:
         more = post.map(lambda s, sx=sx, sy=sy: s.at(sx, sy, 0.0))
         parts += [more] if sx == 0 else [more, more.map(g.Solid.mirror)]
     if coin(rng, 0.3):
-        parts.append(Part(g.box(2 * px + w, 2 * py + w, z * 0.05).at(0, 0, leg * rng.uniform(0.1, 0.6)), pick(rng, paints), "box"))
+        parts += one(
+            g.box(2 * px + w, 2 * py + w, z * 0.05).at(0, 0, leg * rng.uniform(0.1, 0.6)),
+            pick(rng, paints),
+            "box",
+        )
     if coin(rng, 0.4):
         h, t = z * float(rng.uniform(0.3, 1.2)), y * float(rng.uniform(0.05, 0.2))
-        parts += _moved(_group(rng, paints, x * rng.uniform(0.7, 1), t, h, depth - 1), 0, y / 2 - t / 2, z * 0.98)
+        parts += _moved(
+            _group(rng, paints, x * rng.uniform(0.7, 1), t, h, depth - 1), 0, y / 2 - t / 2, z * 0.98
+        )
     return parts
 
 
@@ -140,12 +154,12 @@ def _radial(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, dep
     parts = _group(rng, paints, 2 * core, 2 * core, z, depth - 1) if coin(rng, 0.85) else []
     width = min(1.8 * r * math.pi / n, r) * float(rng.uniform(0.2, 0.8))
     h = z * float(rng.uniform(0.1, 1.0))
-    arm = _one(rng, paints, (r - core) * 1.15, width, h)
+    arm = random_part(rng, paints, (r - core) * 1.15, width, h)
     tilt = float(rng.uniform(-50, 50)) if coin(rng, 0.4) else 0.0
     base = float(rng.uniform(0, 1)) * max(z - h, 0.0)
     copy = arm.solid.at((r - core) / 2, 0, -h / 2).turn("y", tilt).at(core * 0.95, 0, h / 2 + base)
     for i in range(n):
-        parts.append(Part(copy.turn("z", 360.0 * i / n + 90.0), arm.paint, arm.name, arm.top))
+        parts += one(copy.turn("z", 360.0 * i / n + 90.0), arm.paint, arm.name, arm.top)
     return parts
 
 
@@ -163,40 +177,13 @@ def _row(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth:
             k = 1 - wave * abs(2 * i / max(n - 1, 1) - 1)
             for p in unit:
                 s = p.solid.size(1.0, 1.0, float(k)).at((i - (n - 1) / 2) * step, (j - (m - 1) / 2) * y / m)
-                parts.append(Part(s, other if other and i % 2 else p.paint, p.name, p.top))
+                parts += one(s, other if other and i % 2 else p.paint, p.name, p.top)
     if gap > 0.15 and coin(rng, 0.8):
         bar = g.box(x, y * float(rng.uniform(0.3, 0.9)), z * float(rng.uniform(0.04, 0.2)))
         for level in pick(rng, ((0.0,), (0.2, 0.7), (0.9,), (0.0, 0.9))):
-            parts.append(Part(bar.at(0, 0, level * z), pick(rng, paints), "box"))
+            parts += one(bar.at(0, 0, level * z), pick(rng, paints), "box")
     if coin(rng, 0.3):
         parts = [p.map(lambda s: s.turn("z", 90.0)) for p in parts]
-    return parts
-
-
-def _cabinet(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
-    """Plates with compartments, drawers and knobs: shelves, chests, machines."""
-    t = min(x, y, z) * float(rng.uniform(0.03, 0.12))
-    a, b, c = (pick(rng, paints) for _ in range(3))
-    side = g.box(t, y, z)
-    plates = [side.at(x / 2 - t / 2), side.at(t / 2 - x / 2), g.box(x - 2 * t, y, t), g.box(x - 2 * t, y, t).at(0, 0, z - t)]
-    back = t if coin(rng, 0.7) else y * 0.9
-    plates.append(g.box(x - 2 * t, back, z - 2 * t).at(0, y / 2 - back / 2, t))
-    parts = [Part(g.join(plates), a, "open shelf")]
-    n, m = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    w, h = (x - 2 * t) / m, (z - 2 * t) / n
-    filled = float(rng.uniform(0, 1))
-    for i in range(n):
-        for j in range(m):
-            at = (t - x / 2 + (j + 0.5) * w, t + i * h)
-            if coin(rng, filled):
-                parts.append(Part(g.box(w * 0.93, y * 0.6, h * 0.93).at(at[0], -y * 0.22, at[1] + h * 0.035), b, "box"))
-                knob = g.box(w * 0.2, t * 1.5, min(h * 0.12, t * 2))
-                parts.append(Part(knob.at(at[0], -y * 0.52 - t / 2, at[1] + h * rng.uniform(0.4, 0.7)), c, ""))
-            elif coin(rng, 0.35):
-                thing = _one(rng, paints, w * 0.6, y * 0.5, h * float(rng.uniform(0.3, 0.8)))
-                parts.append(thing.map(lambda s, at=at: s.at(at[0], -y * 0.15, at[1] + t / 2)))
-        if i:
-            parts.append(Part(g.box(x - 2 * t, y * 0.95, t * 0.8).at(0, 0.01, t + i * h - t / 2), a, ""))
     return parts
 
 
@@ -205,16 +192,16 @@ def _scatter(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, de
     parts = []
     for _ in range(int(rng.integers(2, 9))):
         w, d, h = np.exp(rng.normal(-0.7, 0.5, 3)) * (x * y * z) ** (1 / 3)
-        p = _one(rng, paints, float(w), float(d), float(h))
+        p = random_part(rng, paints, float(w), float(d), float(h))
         angles = rng.uniform(0, 360, 3)
         at = rng.uniform(-0.4, 0.4, 3) * (x, y, z)
         free = coin(rng, 0.6)
         solid = p.solid.turn("z", angles[0])
         if free:
             solid = solid.turn("x", angles[1]).turn("y", angles[2])
-        parts.append(Part(solid.at(*at), p.paint, p.name, p.top))
+        parts += one(solid.at(*at), p.paint, p.name, p.top)
     if coin(rng, 0.3):
-        parts += _mirrored(parts)
+        parts += mirrored(parts)
     return parts
 
 
@@ -236,114 +223,38 @@ def _terrain(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, de
         n = pick(rng, (6, 8, 12))
         low, high = g.cylinder(x / 2, h - crust, n), g.cylinder(x / 2 * over, crust, n)
     else:
-        low = g.lathe([(x * 0.5 * rng.uniform(0.2, 0.8), 0), (x * 0.5, h - crust)], pick(rng, (4, 6, 8)), phase=0.5)
+        low = g.lathe(
+            [(x * 0.5 * rng.uniform(0.2, 0.8), 0), (x * 0.5, h - crust)], pick(rng, (4, 6, 8)), phase=0.5
+        )
         high = g.lathe([(x * 0.5, 0), (x * 0.5 * over, crust)], pick(rng, (4, 6, 8)), phase=0.5)
     parts = [Part(low, ground, "block"), Part(high.at(0, 0, h - crust), cover, "slab")]
     for _ in range(int(rng.integers(0, 5))):
         w, d, k = rng.uniform(0.1, 0.5) * x, rng.uniform(0.1, 0.5) * y, rng.uniform(0.1, 1.0) * x * 0.6
         at = rng.uniform(-0.5, 0.5, 2) * (x - w, y - d)
-        parts += _moved(_group(rng, paints, float(w), float(d), float(k), depth - 1), *at, h * 0.99)
+        parts += _moved(
+            _group(rng, paints, float(w), float(d), float(k), depth - 1), float(at[0]), float(at[1]), h * 0.99
+        )
     return parts
 
 
-def _voxels(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
-    """Boxes on a grid, filled by a symmetric random rule."""
-    n, m, k = int(rng.integers(1, 3)), int(rng.integers(1, 4)), int(rng.integers(2, 6))
-    fill = rng.random((n + 1, m, k)) < rng.uniform(0.4, 0.8)
-    fill[0, m // 2, :] = True
-    w, d, h = x / (2 * n + 1), y / m, z / k
-    layer = [pick(rng, paints) for _ in range(k)]
-    parts = []
-    solid = g.box(w, d, h) if coin(rng, 0.6) else g.soft_box(w, d, h, 0.12 * min(w, d, h))
-    for i, j, l in np.argwhere(fill):
-        color = layer[l] if coin(rng, 0.8) else pick(rng, paints)
-        for sign in (1, -1) if i else (1,):
-            parts.append(Part(solid.at(sign * i * w, (j - (m - 1) / 2) * d, l * h), color, "cube"))
-    return parts
-
-
-def _creature(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
-    """A body with limbs in pairs and a head: figures, animals, robots."""
-    skin, cloth, dark = (pick(rng, paints) for _ in range(3))
-    upright = coin(rng)
-    leg = z * float(rng.uniform(0.1, 0.45))
-    bx, by = x * rng.uniform(0.4, 0.8), y * rng.uniform(0.3, 0.6) if upright else y
-    bz = (z - leg) * float(rng.uniform(0.4, 0.7))
-    parts = [_one(rng, (cloth,), float(bx), float(by), bz).map(lambda s: s.at(0, 0, leg * 0.95))]
-    hx = float(rng.uniform(0.4, 1.0)) * bx
-    head = _one(rng, (skin,), hx, hx * float(rng.uniform(0.8, 1.2)), z - leg - bz if upright else bz * 0.8)
-    at = (0.0, 0.0, leg * 0.9 + bz) if upright else (0.0, -by / 2 - hx * 0.2, leg + bz * float(rng.uniform(0.3, 0.9)))
-    parts.append(head.map(lambda s: s.at(*at)))
-    w = bx * float(rng.uniform(0.15, 0.4))
-    limb = _one(rng, (pick(rng, paints),), w, w, leg)
-    for sy in (0.0,) if upright else (-0.35, 0.35):
-        foot = limb.map(lambda s, sy=sy: s.at(bx * 0.3, sy * by, 0))
-        parts += [foot, *_mirrored([foot])]
-    if upright or coin(rng, 0.4):
-        arm = _one(rng, (skin,), w * 0.9, w * 0.9, bz * float(rng.uniform(0.5, 1.0)))
-        solid = arm.solid.at(0, 0, -bz * 0.8).turn("y", float(rng.uniform(-100, 10))).at(bx * 0.5 + w * 0.3, 0, leg + bz * 0.85)
-        parts += [Part(solid, arm.paint, arm.name), Part(solid.mirror(), arm.paint, arm.name)]
-    if coin(rng, 0.7):
-        e = hx * float(rng.uniform(0.08, 0.2))
-        low, high = parts[1].solid.v.min(0), parts[1].solid.v.max(0)
-        eye = g.sphere(e, 6, 4).at(hx * 0.22, float(low[1]) + 0.3 * e, float(low[2] + 0.55 * (high[2] - low[2])))
-        parts += [Part(eye, dark), Part(eye.mirror(), dark)]
-    return parts
-
-
-def _craft(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
-    """A hull along the y axis with wings, wheels or engines in pairs, and a cabin."""
-    y = max(x, y) * float(rng.uniform(1.0, 2.0))
-    body, wing, glass = (pick(rng, paints) for _ in range(3))
-    k, n = int(rng.integers(3, 7)), pick(rng, (4, 6, 8, 12))
-    w, h = x * float(rng.uniform(0.25, 0.7)), z * float(rng.uniform(0.3, 0.8))
-    rings = np.zeros((k, n, 3))
-    circle = g.disc(0.5, n, 0.5) * (math.sqrt(2) if n == 4 else 1)
-    for i in range(k):
-        s = rng.uniform(0.5, 1.0) if 0 < i < k - 1 else rng.uniform(0.1, 0.9)
-        rings[i, :, 0] = circle[:, 0] * w * s
-        rings[i, :, 2] = circle[:, 1] * h * s * rng.uniform(0.8, 1.1)
-        rings[i, :, 1] = (0.5 - i / (k - 1)) * y
-    parts = [Part(g.loft(rings), body, "hull")]
-    for _ in range(int(rng.integers(1, 4))):
-        a, c, t = rng.uniform(0.15, 0.6) * y, rng.uniform(0.1, 0.6) * y, rng.uniform(0.03, 0.1) * h + 0.01
-        span, back = float(rng.uniform(0.2, 0.9)) * x, float(rng.uniform(-0.4, 0.5)) * y
-        flat = g._oriented(np.array([(0, 0), (span, back), (span, back + c), (0, a)]), True)
-        roll = float(rng.uniform(-30, 90)) if coin(rng, 0.5) else 0.0
-        s = g.extrude(flat, float(t)).turn("y", -roll).at(w * 0.2, float(rng.uniform(-0.5, 0.2)) * y, float(rng.uniform(-0.2, 0.2)) * h)
-        parts += [Part(s, wing, "wing"), Part(s.mirror(), wing, "wing")]
-    cabin = _one(rng, (glass,), w * 0.6, y * float(rng.uniform(0.15, 0.4)), h * 0.6)
-    parts.append(cabin.map(lambda s: s.at(0, float(rng.uniform(-0.3, 0.2)) * y, h * 0.2)))
-    if coin(rng, 0.7):
-        r = float(rng.uniform(0.1, 0.35)) * h
-        pod = _one(rng, (pick(rng, paints),), 2 * r, y * float(rng.uniform(0.1, 0.5)), 2 * r)
-        p = pod.map(lambda s: s.at(w * 0.5 + r * 0.5, float(rng.uniform(-0.2, 0.4)) * y, -h * float(rng.uniform(0.1, 0.6))))
-        parts += [p, *_mirrored([p])]
-    return parts
-
-
-def _plant(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float, depth: int) -> list[Part]:
-    """A stem with blobs, discs or cones upon it."""
-    stem, crown = pick(rng, paints), pick(rng, paints)
-    h = z * float(rng.uniform(0.2, 0.7))
-    r = min(x, y) * float(rng.uniform(0.03, 0.15))
-    parts = [Part(g.cylinder(r, h * 1.1, 6, top=float(rng.uniform(0.4, 1))), stem, "post")]
-    first = _one(rng, (crown,), x, y, (z - h) * 0.8)
-    n = int(rng.integers(1, 5))
-    kind = coin(rng)
-    for i in range(n):
-        s = 1.0 - 0.65 * i / n if kind else float(rng.uniform(0.3, 0.9))
-        at = (0.0, 0.0) if kind or i == 0 else rng.uniform(-0.35, 0.35, 2) * (x, y)
-        lift = (z - h) * (i / n if kind else rng.uniform(0, 0.7))
-        solid = first.solid.size(s, s, s if not kind else 1.2 / n + 0.2).at(at[0], at[1], h * 0.95 + lift * 0.8)
-        parts.append(Part(solid, crown if coin(rng, 0.8) else pick(rng, paints), first.name, first.top))
-    return parts
-
-
+_Plan = Callable[[Rng, Sequence[Paint], float, float, float], list[Part]]
 _Layout = Callable[[Rng, Sequence[Paint], float, float, float, int], list[Part]]
+
+
+def _flat(plan: _Plan) -> _Layout:
+    """A plan has no groups within."""
+    return lambda rng, paints, x, y, z, depth: plan(rng, paints, x, y, z)
+
+
+def _single(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float) -> list[Part]:
+    return [random_part(rng, paints, x, y, z)]
+
+
 _LAYOUTS: tuple[tuple[float, _Layout], ...] = (
-    (8, _single), (16, _stack), (18, _attach), (9, _table), (7, _radial), (9, _row), (7, _cabinet), (9, _scatter),
-    (8, _terrain), (4, _voxels), (6, _creature), (7, _craft), (5, _plant),
+    (15, _stack), (16, _attach), (9, _table), (7, _radial), (9, _row), (9, _scatter), (8, _terrain),
+    (4, _flat(_single)), (6, _flat(plans.cabinet)), (4, _flat(plans.voxels)), (6, _flat(plans.creature)),
+    (6, _flat(plans.craft)), (5, _flat(plans.plant)), (6, _flat(plans.panelled)), (5, _flat(plans.wall)),
+    (6, _flat(plans.profile))
 )  # fmt: skip
 _CUMULATIVE = np.cumsum([weight for weight, _ in _LAYOUTS])
 
@@ -366,14 +277,16 @@ def _globally(rng: Rng, parts: list[Part]) -> list[Part]:
         whole = g.join([p.solid for p in parts])
         kind, amount = int(rng.integers(0, 4)), float(rng.uniform(0.3, 1.0))
         if kind == 0:
-            whole = g.taper(whole, 1.4 - amount)
+            whole = deform.taper(whole, 1.4 - amount)
         elif kind == 1:
-            whole = g.twist(whole, 70 * amount)
+            whole = deform.twist(whole, 70 * amount)
         elif kind == 2:
-            whole = g.lumps(whole, rng, 0.25 * amount, 1.0)
+            whole = deform.lumps(whole, rng, 0.25 * amount, 1.0)
         else:
-            whole = g.shear(whole.at(0, 0, -float(whole.v[:, 2].min())), 0.5 * amount, 0.0)
+            whole = deform.shear(whole.at(0, 0, -float(whole.v[:, 2].min())), 0.5 * amount, 0.0)
         cuts = np.cumsum([len(p.solid.v) for p in parts])[:-1]
         moved = np.split(whole.v, cuts)
-        parts = [Part(g.Solid(v, p.solid.f), p.paint, p.name, p.top) for v, p in zip(moved, parts, strict=True)]
+        parts = [
+            Part(g.Solid(v, p.solid.f), p.paint, p.name, p.top) for v, p in zip(moved, parts, strict=True)
+        ]
     return parts

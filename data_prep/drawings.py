@@ -82,11 +82,11 @@ def draw(mesh: Mesh, camera: Camera, style: str, *, size: int = 128, seed: int =
 
 def _line_art(views: Views, size: int, rng: np.random.Generator) -> Array:
     """Ink on paper (2s, 2s, 3), with a grey wash, hatching or a hint of colour now and then."""
-    paper = np.array([1.0, 1.0, 1.0], np.float32)
+    paper: Array = np.ones(3, np.float32)
     if rng.random() < 0.3:
         paper = np.float32(1) - rng.uniform(0.0, 0.12, 3).astype(np.float32) * (0.3, 0.5, 1.0)
     ink = _ink(rng)
-    page = np.broadcast_to(paper, (*views.depth.shape[1:], 3)).astype(np.float32)
+    page: Array = np.broadcast_to(paper, (*views.depth.shape[1:], 3)).astype(np.float32)
     kind = rng.random()
     if kind < 0.15:
         page = page * (0.55 + 0.45 * _tones(views, rng))[..., None]

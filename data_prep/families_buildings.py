@@ -1,4 +1,4 @@
-"""Named families: buildings and street furniture. Each takes a generator and a palette; fronts face −Y."""
+"""Named families: buildings. Each takes a generator and a palette; fronts face −Y."""
 
 from __future__ import annotations
 
@@ -6,45 +6,64 @@ import numpy as np
 
 from lora3d.data_prep import primitives as g
 from lora3d.data_prep.paint import Palette, Rng, coin, pick
-from lora3d.data_prep.parts import Design, Family, Part, legs, pair
-from lora3d.data_prep.primitives import Solid
+from lora3d.data_prep.parts import Design, Family, Part, one, pair
 
 
 def house(rng: Rng, p: Palette) -> Design:
-    wall, roof, glass, door = p("wall", 0.25), p("roof", 0.25, ("bricks", "bands", "checks")), p("glass", 0.0), p("wood")
-    x, y, h, rise = rng.uniform(0.8, 1.6), rng.uniform(0.7, 1.4), rng.uniform(0.5, 1.3), rng.uniform(0.25, 0.9)
+    wall, roof, glass, door = (
+        p("wall", 0.25),
+        p("roof", 0.25, ("bricks", "bands", "checks")),
+        p("glass", 0.0),
+        p("wood"),
+    )
+    x, y, h, rise = (
+        rng.uniform(0.8, 1.6),
+        rng.uniform(0.7, 1.4),
+        rng.uniform(0.5, 1.3),
+        rng.uniform(0.25, 0.9),
+    )
     over = rng.uniform(0.03, 0.15)
     parts = [Part(g.box(x, y, h), wall, "walls")]
     kind = int(rng.integers(0, 4))
     words = []
     if kind == 0:
         gable = [(-x / 2 - over, 0), (x / 2 + over, 0), (0, rise)]
-        parts.append(Part(g.plate_y(gable, y + 2 * over).at(0, 0, h), roof, "roof"))
+        parts += one(g.plate_y(gable, y + 2 * over).at(0, 0, h), roof, "roof")
     elif kind == 1:
         gable = [(-y / 2 - over, 0), (y / 2 + over, 0), (0, rise)]
-        parts.append(Part(g.plate_x(gable, x + 2 * over).at(0, 0, h), roof, "roof"))
+        parts += one(g.plate_x(gable, x + 2 * over).at(0, 0, h), roof, "roof")
     elif kind == 2:
-        parts.append(Part(g.box(x + 2 * over, y + 2 * over, rise, top=float(rng.uniform(0.02, 0.5))).at(0, 0, h), roof, "roof"))
+        parts.append(
+            Part(
+                g.box(x + 2 * over, y + 2 * over, rise, top=float(rng.uniform(0.02, 0.5))).at(0, 0, h),
+                roof,
+                "roof",
+            )
+        )
         words.append("with a hipped roof")
     else:
-        parts.append(Part(g.box(x + over, y + over, 0.08).at(0, 0, h), roof, "roof"))
+        parts += one(g.box(x + over, y + over, 0.08).at(0, 0, h), roof, "roof")
         words.append("with a flat roof")
     dw, dh = rng.uniform(0.15, 0.25), min(rng.uniform(0.3, 0.45), h * 0.8)
     side = pick(rng, (0.0, 0.0, -0.25, 0.25)) * x
-    parts.append(Part(g.box(dw, 0.05, dh).at(side, -y / 2, 0), door, "door"))
+    parts += one(g.box(dw, 0.05, dh).at(side, -y / 2, 0), door, "door")
     w = rng.uniform(0.12, 0.22)
     floors = 2 if h > 0.95 else 1
     for level in range(floors):
         z = h * (0.55 if floors == 1 else 0.3 + 0.4 * level) - w * 0.4
         for s in (-0.32, 0.0, 0.32):
             if abs(s * x - side) > (dw + w) / 2 or level:
-                parts.append(Part(g.box(w, 0.04, w * 1.2).at(s * x, -y / 2, z), glass, "windows"))
+                parts += one(g.box(w, 0.04, w * 1.2).at(s * x, -y / 2, z), glass, "windows")
         for s in (1, -1):
             for q in (-0.25, 0.25):
-                parts.append(Part(g.box(0.04, w, w * 1.2).at(s * x / 2, q * y, z), glass, "windows"))
+                parts += one(g.box(0.04, w, w * 1.2).at(s * x / 2, q * y, z), glass, "windows")
     if kind < 3 and coin(rng, 0.5):
         c = rng.uniform(0.1, 0.18)
-        parts.append(Part(g.box(c, c, rise * 0.9).at(pick(rng, (-0.25, 0.25)) * x, y * 0.2, h + rise * 0.3), p("stone", 0.3), "chimney"))
+        parts += one(
+            g.box(c, c, rise * 0.9).at(pick(rng, (-0.25, 0.25)) * x, y * 0.2, h + rise * 0.3),
+            p("stone", 0.3),
+            "chimney",
+        )
     return parts, words + (["two-storey"] if floors == 2 else [])
 
 
@@ -56,7 +75,7 @@ def tower(rng: Rng, p: Palette) -> Design:
     parts = [Part(g.lathe([(r, 0), (r * k, h)], n, phase=0.5), wall, "walls")]
     top = r * k
     rim = rng.uniform(1.05, 1.35) * top
-    parts.append(Part(g.lathe([(top, 0), (rim, 0.1), (rim, 0.25)], n, phase=0.5).at(0, 0, h - 0.05), wall, ""))
+    parts += one(g.lathe([(top, 0), (rim, 0.1), (rim, 0.25)], n, phase=0.5).at(0, 0, h - 0.05), wall)
     words = []
     if coin(rng):
         m = n if n > 4 else 8
@@ -65,21 +84,25 @@ def tower(rng: Rng, p: Palette) -> Design:
             x, y = g.disc(rim * (0.82 if n > 4 else 1.0), m, 0.5)[i]
             if n == 4:
                 x, y = np.clip((x, y), -0.6 * rim, 0.6 * rim)
-            parts.append(Part(tooth.at(x, y, h + 0.19), wall, "battlements"))
+            parts += one(tooth.at(x, y, h + 0.19), wall, "battlements")
         words.append("with battlements")
     else:
         up = rng.uniform(0.3, 1.0)
-        parts.append(Part(g.lathe([(rim * 1.15, 0), (0, up)], n, phase=0.5).at(0, 0, h + 0.2), roof, "roof"))
+        parts += one(g.lathe([(rim * 1.15, 0), (0, up)], n, phase=0.5).at(0, 0, h + 0.2), roof, "roof")
         if coin(rng):
-            parts.append(Part(g.cylinder(0.012, 0.3, 5).at(0, 0, h + up + 0.15), dark, ""))
-            parts.append(Part(g.plate_y([(0, 0), (0.25, 0.07), (0, 0.14)], 0.02).at(0, 0, h + up + 0.29), p("vivid", 0.0), "flag"))
+            parts += one(g.cylinder(0.012, 0.3, 5).at(0, 0, h + up + 0.15), dark)
+            parts += one(
+                g.plate_y([(0, 0), (0.25, 0.07), (0, 0.14)], 0.02).at(0, 0, h + up + 0.29),
+                p("vivid", 0.0),
+                "flag",
+            )
             words.append("with a flag")
     front = -r * (0.72 if n == 4 else 0.93)
-    arch = np.concatenate([[(0.12, 0)], g.disc(0.12, 12)[:7] + (0, 0.25), [(-0.12, 0)]])
-    parts.append(Part(g.plate_y(arch, 0.16).at(0, front, 0), dark, "door"))
+    arch = np.concatenate([[(0.12, 0)], np.add(g.disc(0.12, 12)[:7], (0, 0.25)), [(-0.12, 0)]])
+    parts += one(g.plate_y(arch, 0.16).at(0, front, 0), dark, "door")
     for i in range(int(rng.integers(0, 4))):
         z = h * (0.4 + 0.18 * i)
-        parts.append(Part(g.box(0.08, 0.14, 0.15).at(0, front * (1 - (1 - k) * z / h), z), dark, "windows"))
+        parts += one(g.box(0.08, 0.14, 0.15).at(0, front * (1 - (1 - k) * z / h), z), dark, "windows")
     return parts, words + (["tall"] if h > 1.5 else [])
 
 
@@ -90,24 +113,32 @@ def castle(rng: Rng, p: Palette) -> Design:
     n = pick(rng, (4, 6, 10))
     parts = []
     for s in (1, -1):
-        parts.append(Part(g.box(x, t, h).at(0, s * y / 2), wall, "walls"))
-        parts.append(Part(g.box(t, y, h).at(s * x / 2), wall, ""))
+        parts += one(g.box(x, t, h).at(0, s * y / 2), wall, "walls")
+        parts += one(g.box(t, y, h).at(s * x / 2), wall)
     m = int(x / 0.16)
-    teeth = [g.box(0.08, t, 0.09).at((i + 0.5 - m / 2) * x / m, s * y / 2, h - 0.005) for i in range(m) for s in (1, -1)]
-    parts.append(Part(g.join(teeth), wall, "battlements"))
+    teeth = [
+        g.box(0.08, t, 0.09).at((i + 0.5 - m / 2) * x / m, s * y / 2, h - 0.005)
+        for i in range(m)
+        for s in (1, -1)
+    ]
+    parts += one(g.join(teeth), wall, "battlements")
     pointed = coin(rng)
     for s in (1, -1):
         for q in (1, -1):
             at = (s * x / 2, q * y / 2)
-            parts.append(Part(g.lathe([(r, 0), (r * 0.95, h * up)], n, phase=0.5).at(*at), wall, "towers"))
-            cap = g.lathe([(r * 1.3, 0), (0, rng.uniform(0.3, 0.5))] if pointed else [(r * 1.2, 0), (r * 1.25, 0.12)], n, phase=0.5)
-            parts.append(Part(cap.at(*at, h * up - 0.01), roof if pointed else wall, "roofs" if pointed else ""))
+            parts += one(g.lathe([(r, 0), (r * 0.95, h * up)], n, phase=0.5).at(*at), wall, "towers")
+            cap = g.lathe(
+                [(r * 1.3, 0), (0, rng.uniform(0.3, 0.5))] if pointed else [(r * 1.2, 0), (r * 1.25, 0.12)],
+                n,
+                phase=0.5,
+            )
+            parts += one(cap.at(*at, h * up - 0.01), roof if pointed else wall, "roofs" if pointed else "")
     if coin(rng, 0.6):
         k, z = rng.uniform(0.3, 0.5), h * rng.uniform(1.5, 2.3)
-        parts.append(Part(g.box(k, k, z).at(0, y * 0.12), wall, "keep"))
-        parts.append(Part(g.lathe([(k * 0.8, 0), (0, k)], 4, phase=0.5).at(0, y * 0.12, z - 0.01), roof, ""))
-    gate = np.concatenate([[(0.14, 0)], g.disc(0.14, 12)[:7] + (0, 0.16), [(-0.14, 0)]])
-    parts.append(Part(g.plate_y(gate, t * 1.3).at(0, -y / 2), dark, "gate"))
+        parts += one(g.box(k, k, z).at(0, y * 0.12), wall, "keep")
+        parts += one(g.lathe([(k * 0.8, 0), (0, k)], 4, phase=0.5).at(0, y * 0.12, z - 0.01), roof)
+    gate = np.concatenate([[(0.14, 0)], np.add(g.disc(0.14, 12)[:7], (0, 0.16)), [(-0.14, 0)]])
+    parts += one(g.plate_y(gate, t * 1.3).at(0, -y / 2), dark, "gate")
     return parts, ["with pointed towers"] if pointed else []
 
 
@@ -115,68 +146,26 @@ def well(rng: Rng, p: Palette) -> Design:
     stone, wood, roof = p("stone", 0.5), p("wood"), p("roof", 0.1)
     r, h, t = rng.uniform(0.3, 0.45), rng.uniform(0.25, 0.5), 0.09
     n = pick(rng, (6, 8, 12))
-    parts = [Part(g.pipe(r, h, t, n), stone, "ring"), Part(g.cylinder(r - t / 2, h * 0.5, n), p("glass", 0.0), "water")]
+    parts = [
+        Part(g.pipe(r, h, t, n), stone, "ring"),
+        Part(g.cylinder(r - t / 2, h * 0.5, n), p("glass", 0.0), "water"),
+    ]
     z = h + rng.uniform(0.4, 0.7)
     parts += pair(g.box(0.07, 0.07, z).at(r - 0.03), wood, "posts")
     k, up = r * rng.uniform(1.15, 1.5), rng.uniform(0.2, 0.4)
     if coin(rng, 0.75):
-        cover = g.plate_y([(-k, 0), (k, 0), (0, up)], 2 * k) if coin(rng) else g.plate_x([(-k, 0), (k, 0), (0, up)], 2 * k)
+        cover = (
+            g.plate_y([(-k, 0), (k, 0), (0, up)], 2 * k)
+            if coin(rng)
+            else g.plate_x([(-k, 0), (k, 0), (0, up)], 2 * k)
+        )
     else:
         cover = g.lathe([(k * 1.3, 0), (0, up)], 4, phase=0.5)
-    parts.append(Part(cover.at(0, 0, z), roof, "roof"))
-    parts.append(Part(g.rod((-r, 0, z - 0.15), (r, 0, z - 0.15), 0.04, 6), wood, "beam"))
-    parts.append(Part(g.rod((0, 0, h * 0.9), (0, 0, z - 0.15), 0.012, 4), p.named("tan"), ""))
+    parts += one(cover.at(0, 0, z), roof, "roof")
+    parts += one(g.rod((-r, 0, z - 0.15), (r, 0, z - 0.15), 0.04, 6), wood, "beam")
+    parts += one(g.rod((0, 0, h * 0.9), (0, 0, z - 0.15), 0.012, 4), p.named("tan"))
     parts.append(Part(g.cylinder(0.08, 0.15, 8, top=1.25).at(0, 0, h * 0.8), wood, "bucket"))
     return parts, []
-
-
-def fence(rng: Rng, p: Palette) -> Design:
-    wood = p("wood", 0.1)
-    n, h, w = int(rng.integers(3, 9)), rng.uniform(0.5, 1.0), rng.uniform(0.06, 0.16)
-    step = rng.uniform(0.18, 0.3)
-    kind = int(rng.integers(0, 4))
-    parts = []
-    for i in range(n):
-        x = (i - (n - 1) / 2) * step
-        if kind == 0:
-            post = g.plate_y([(-w / 2, 0), (w / 2, 0), (w / 2, h * 0.85), (0, h), (-w / 2, h * 0.85)], 0.05)
-        elif kind == 1:
-            post = g.cylinder(w / 2, h * rng.uniform(0.85, 1.05), 7, top=0.9)
-        elif kind == 2:
-            post = g.join([g.cylinder(0.02, h, 6), g.cylinder(0.045, 0.12, 6, top=0.0).at(0, 0, h)])
-        else:
-            post = g.box(w, w, h) if i in (0, n - 1) else g.box(w * 0.4, w * 0.4, h * 0.8)
-        parts.append(Part(post.at(x), wood, "posts"))
-    length = (n - 1) * step + w
-    rail = wood if coin(rng, 0.7) else p("wood")
-    for z in pick(rng, ((0.3, 0.7), (0.25, 0.5, 0.75), (0.6,))):
-        parts.append(Part(g.box(length, 0.04, 0.07).at(0, 0.03, z * h), rail, "rails"))
-    return parts, [("picket", "log", "iron", "board")[kind]]
-
-
-def bridge(rng: Rng, p: Palette) -> Design:
-    stone, rail = p("stone", 0.3) if coin(rng) else p("wood", 0.3), p("wood")
-    y, x, h = rng.uniform(1.2, 2.2), rng.uniform(0.4, 0.8), rng.uniform(0.3, 0.7)
-    arched = coin(rng, 0.65)
-    n = 9
-    t = np.linspace(-1, 1, n)
-    rise = h if arched else 0.0
-    top = np.stack([t * y / 2, 0.12 + h * (0 if arched else 1) + rise * (1 - t * t)], 1)
-    thick = rng.uniform(0.08, 0.16)
-    low = top[::-1] - (0, thick)
-    if arched and coin(rng, 0.6):
-        low = np.concatenate([[(y / 2, 0.0), (y * 0.36, 0.0)], [(u * y * 0.36, h * 0.85 * np.sqrt(1 - u * u)) for u in np.linspace(0.9, -0.9, 7)], [(-y * 0.36, 0), (-y / 2, 0)]])
-    parts = [Part(g.plate_x(np.concatenate([low[::-1], top[::-1]]), x), stone, "deck")]
-    if not arched:
-        for q in (-0.35, 0.0, 0.35):
-            parts += pair(g.box(0.08, 0.08, h + 0.05).at(x * 0.4, q * y), stone, "pillars")
-    k = rng.uniform(0.12, 0.3)
-    for s in (1, -1):
-        path = [(s * x * 0.46, a, b + k) for a, b in top]
-        parts.append(Part(g.tube(path, 0.025, 4), rail, "rails"))
-        for a, b in top[:: pick(rng, (1, 2))]:
-            parts.append(Part(g.box(0.04, 0.04, k + 0.05).at(s * x * 0.46, a, b - 0.05), rail, "posts"))
-    return [q.map(lambda s: s.turn("z", 90)) for q in parts], ["arched"] if arched else ["flat"]
 
 
 def windmill(rng: Rng, p: Palette) -> Design:
@@ -185,18 +174,27 @@ def windmill(rng: Rng, p: Palette) -> Design:
     n = pick(rng, (4, 6, 8, 12))
     k = rng.uniform(0.55, 0.8)
     parts = [Part(g.lathe([(r, 0), (r * k, h)], n, phase=0.5), wall, "walls")]
-    cap = g.lathe([(r * k * 1.15, 0), (0, rng.uniform(0.25, 0.5))], n, phase=0.5) if coin(rng) else g.sphere(r * k * 1.1, n, 4, share=0.5)
-    parts.append(Part(cap.at(0, 0, h - 0.01), roof, "roof"))
+    cap = (
+        g.lathe([(r * k * 1.15, 0), (0, rng.uniform(0.25, 0.5))], n, phase=0.5)
+        if coin(rng)
+        else g.sphere(r * k * 1.1, n, 4, share=0.5)
+    )
+    parts += one(cap.at(0, 0, h - 0.01), roof, "roof")
     hub = (0.0, -r * k - 0.1, h * 0.95)
-    parts.append(Part(g.rod((0, 0, hub[2]), (0, hub[1] - 0.05, hub[2]), 0.05, 6), sail, ""))
+    parts += one(g.rod((0, 0, hub[2]), (0, hub[1] - 0.05, hub[2]), 0.05, 6), sail)
     length, wide, m = rng.uniform(0.6, 0.95), rng.uniform(0.1, 0.22), pick(rng, (3, 4, 4, 4, 6))
     turned = rng.uniform(0, 90)
     cloth = p("cloth", 0.2)
     for i in range(m):
         bar = g.box(0.04, 0.04, length).turn("y", 360 / m * i + turned).at(*hub)
-        sheet = g.box(wide, 0.02, length * 0.75).at(wide * 0.5, 0.0, length * 0.22).turn("y", 360 / m * i + turned).at(*hub)
+        sheet = (
+            g.box(wide, 0.02, length * 0.75)
+            .at(wide * 0.5, 0.0, length * 0.22)
+            .turn("y", 360 / m * i + turned)
+            .at(*hub)
+        )
         parts += [Part(bar, sail, "sails"), Part(sheet, cloth, "sails")]
-    parts.append(Part(g.box(0.2, 0.06, 0.32).at(0, -r * (0.71 if n == 4 else 0.93), 0), p("wood"), "door"))
+    parts += one(g.box(0.2, 0.06, 0.32).at(0, -r * (0.71 if n == 4 else 0.93), 0), p("wood"), "door")
     return parts, ["tall"] if h > 1.1 else []
 
 
@@ -206,70 +204,42 @@ def tent(rng: Rng, p: Palette) -> Design:
     kind = int(rng.integers(0, 3))
     if kind == 0:
         parts = [Part(g.plate_y([(-x / 2, 0), (x / 2, 0), (0, h)], y), cloth, "cloth")]
-        parts.append(Part(g.plate_y([(-x * 0.2, 0), (x * 0.2, 0), (0, h * 0.75)], 0.04).at(0, -y / 2, 0), p("dark", 0.0), "entrance"))
+        parts += one(
+            g.plate_y([(-x * 0.2, 0), (x * 0.2, 0), (0, h * 0.75)], 0.04).at(0, -y / 2, 0),
+            p("dark", 0.0),
+            "entrance",
+        )
         for q in (-1, 1):
-            parts.append(Part(g.rod((0, q * y * 0.5, 0), (0, q * y * 0.5, h * 1.15), 0.02, 5), pole, "poles"))
+            parts += one(g.rod((0, q * y * 0.5, 0), (0, q * y * 0.5, h * 1.15), 0.02, 5), pole, "poles")
     elif kind == 1:
         n = int(rng.integers(6, 11))
         parts = [Part(g.lathe([(x * 0.6, 0), (x * 0.06, h * 1.4)], n, phase=0.5), cloth, "cloth")]
         for i in range(3):
-            parts.append(Part(g.rod((0, 0, h * 1.2), (0.1 * np.cos(2.1 * i), 0.1 * np.sin(2.1 * i), h * 1.65), 0.02, 5), pole, "poles"))
-        parts.append(Part(g.plate_y([(-0.14, 0), (0.14, 0), (0, 0.5)], 0.06).turn("x", -22).at(0, -x * 0.56, 0), p("dark", 0.0), "entrance"))
+            parts += one(
+                g.rod((0, 0, h * 1.2), (0.1 * np.cos(2.1 * i), 0.1 * np.sin(2.1 * i), h * 1.65), 0.02, 5),
+                pole,
+                "poles",
+            )
+        parts += one(
+            g.plate_y([(-0.14, 0), (0.14, 0), (0, 0.5)], 0.06).turn("x", -22).at(0, -x * 0.56, 0),
+            p("dark", 0.0),
+            "entrance",
+        )
     else:
         n = int(rng.integers(8, 15))
         wall = rng.uniform(0.3, 0.6)
         parts = [Part(g.cylinder(x * 0.6, wall, n), cloth, "walls")]
-        parts.append(Part(g.lathe([(x * 0.68, 0), (x * 0.3, h * 0.4), (0, h)], n).at(0, 0, wall - 0.01), p("vivid", 0.4, ("stripes",)), "roof"))
-        parts.append(Part(g.box(0.26, 0.06, wall * 0.9).at(0, -x * 0.58, 0), p("dark", 0.0), "entrance"))
-        parts.append(Part(g.plate_y([(0, 0), (0.2, 0.06), (0, 0.12)], 0.02).at(0, 0, wall + h), p("vivid", 0.0), "flag"))
-        parts.append(Part(g.cylinder(0.015, 0.2, 5).at(0, 0, wall + h - 0.06), pole, ""))
+        parts += one(
+            g.lathe([(x * 0.68, 0), (x * 0.3, h * 0.4), (0, h)], n).at(0, 0, wall - 0.01),
+            p("vivid", 0.4, ("stripes",)),
+            "roof",
+        )
+        parts += one(g.box(0.26, 0.06, wall * 0.9).at(0, -x * 0.58, 0), p("dark", 0.0), "entrance")
+        parts += one(
+            g.plate_y([(0, 0), (0.2, 0.06), (0, 0.12)], 0.02).at(0, 0, wall + h), p("vivid", 0.0), "flag"
+        )
+        parts += one(g.cylinder(0.015, 0.2, 5).at(0, 0, wall + h - 0.06), pole)
     return parts, [("ridge", "conical", "circus")[kind]]
-
-
-def signpost(rng: Rng, p: Palette) -> Design:
-    wood, board = p("wood"), p("any")
-    h, w = rng.uniform(0.8, 1.4), rng.uniform(0.05, 0.1)
-    post = g.box(w, w, h) if coin(rng) else g.cylinder(w * 0.6, h, 8)
-    parts = [Part(post, wood, "post")]
-    kind = int(rng.integers(0, 3))
-    if kind == 0:
-        for i in range(int(rng.integers(1, 4))):
-            x, z = rng.uniform(0.35, 0.6), rng.uniform(0.13, 0.2)
-            arrow = [(-x * 0.4, 0), (x * 0.5, 0), (x * 0.75, z / 2), (x * 0.5, z), (-x * 0.4, z)]
-            s = g.plate_y(arrow, 0.05).at(0, -w * 0.6 - 0.02, h * 0.9 - z - 0.25 * i)
-            parts.append(Part(s if coin(rng) else s.mirror(), board if coin(rng) else wood, "boards"))
-    elif kind == 1:
-        n = pick(rng, (3, 4, 6, 8, 16))
-        r = rng.uniform(0.2, 0.35)
-        phase = 0.25 if n == 3 else 0.0 if n == 4 else 0.5
-        parts.append(Part(g.plate_y(g.disc(r, n, phase if n != 3 else 0.75), 0.04).at(0, -w * 0.6, h), board, "board"))
-        parts.append(Part(g.plate_y(g.disc(r * 0.75, n, phase if n != 3 else 0.75), 0.05).at(0, -w * 0.6 - 0.005, h), p("light", 0.0), ""))
-        parts.append(Part(g.box(r * 0.2, 0.06, r * 0.7).at(0, -w * 0.6 - 0.01, h - r * 0.3), p("dark", 0.0), ""))
-    else:
-        x, z = rng.uniform(0.6, 1.0), rng.uniform(0.3, 0.5)
-        parts = [*pair(post.at(x * 0.4), wood, "posts"), Part(g.box(x, 0.06, z).at(0, -w * 0.6, h * 0.6), board, "board")]
-        parts.append(Part(g.plate_x([(-0.15, 0), (0.15, 0), (0, 0.12)], x * 1.1).at(0, 0, h), wood, "roof"))
-    return parts, [("wooden", "road", "notice")[kind]]
-
-
-def street_lamp(rng: Rng, p: Palette) -> Design:
-    iron, light = p("dark", 0.0) if coin(rng, 0.7) else p("any", 0.0), p("light", 0.0)
-    h, r = rng.uniform(1.0, 1.8), rng.uniform(0.02, 0.045)
-    parts = [Part(g.lathe([(r * 4, 0), (r * 3, 0.1), (r * 1.3, 0.16), (r, h)], 8), iron, "post")]
-    kind = int(rng.integers(0, 3))
-    n = pick(rng, (4, 6, 8))
-    lantern = [Part(g.lathe([(0.06, 0), (0.12, 0.22)], n, phase=0.5), light, "lantern"), Part(g.lathe([(0.16, 0), (0, rng.uniform(0.08, 0.16))], n, phase=0.5).at(0, 0, 0.22), iron, "")]
-    if kind == 0:
-        parts += [q.map(lambda s: s.at(0, 0, h)) for q in lantern]
-    elif kind == 1:
-        out = rng.uniform(0.25, 0.5)
-        sides = (1,) if coin(rng) else (1, -1)
-        for s in sides:
-            parts.append(Part(g.tube([(0, 0, h - 0.1), (s * out * 0.3, 0, h + 0.1), (s * out, 0, h + 0.1), (s * out, 0, h)], r * 0.7, 6), iron, "arms"))
-            parts += [q.map(lambda v, s=s: v.at(s * out, 0, h - 0.3)) for q in lantern]
-    else:
-        parts.append(Part(g.sphere(rng.uniform(0.1, 0.2), 10, 6).at(0, 0, h - 0.02), light, "globe"))
-    return parts, ["tall"] if h > 1.4 else []
 
 
 def gate(rng: Rng, p: Palette) -> Design:
@@ -282,35 +252,27 @@ def gate(rng: Rng, p: Palette) -> Design:
     if arched:
         r = span / 2
         out = g.disc(1.0, 20)[:11]
-        block = np.concatenate([[(x / 2, 0), (x / 2, r + w * 0.7), (-x / 2, r + w * 0.7), (-x / 2, 0)], out[::-1] * r])
-        parts.append(Part(g.plate_y(block, t).at(0, 0, h - 0.01), stone, "arch"))
+        block = np.concatenate(
+            [[(x / 2, 0), (x / 2, r + w * 0.7), (-x / 2, r + w * 0.7), (-x / 2, 0)], out[::-1] * r]
+        )
+        parts += one(g.plate_y(block, t).at(0, 0, h - 0.01), stone, "arch")
     else:
-        parts.append(Part(g.box(x * rng.uniform(1.05, 1.4), t * 1.2, rng.uniform(0.1, 0.25)).at(0, 0, h - 0.01), stone, "lintel"))
+        parts += one(
+            g.box(x * rng.uniform(1.05, 1.4), t * 1.2, rng.uniform(0.1, 0.25)).at(0, 0, h - 0.01),
+            stone,
+            "lintel",
+        )
         if coin(rng, 0.4):
-            parts.append(Part(g.box(x * 0.95, t * 0.7, 0.08).at(0, 0, h * 0.82), stone, ""))
+            parts += one(g.box(x * 0.95, t * 0.7, 0.08).at(0, 0, h * 0.82), stone)
     if coin(rng, 0.6):
         opened = rng.uniform(20, 100) if coin(rng, 0.4) else 0.0
         leaf = g.box(span / 2, 0.05, h * 0.96).at(-span / 4).turn("z", opened).at(span / 2 - 0.01)
         parts += pair(leaf, door, "doors")
     else:
-        parts += [Part(g.cylinder(0.02, h, 5).at((i - 2.5) / 6 * span), p("dark", 0.0), "bars") for i in range(6)]
+        parts += [
+            Part(g.cylinder(0.02, h, 5).at((i - 2.5) / 6 * span), p("dark", 0.0), "bars") for i in range(6)
+        ]
     return parts, ["arched"] if arched else []
-
-
-def fountain(rng: Rng, p: Palette) -> Design:
-    stone, water = p("stone", 0.2), p("glass", 0.0)
-    n = pick(rng, (6, 8, 12, 16))
-    r, h = rng.uniform(0.5, 0.8), rng.uniform(0.15, 0.3)
-    parts = [Part(g.pipe(r, h, 0.08, n), stone, "basin"), Part(g.cylinder(r - 0.04, h * 0.75, n), water, "water")]
-    z = 0.0
-    for i in range(int(rng.integers(1, 4))):
-        up, k = rng.uniform(0.3, 0.5), r * (0.6 - 0.15 * i)
-        parts.append(Part(g.lathe([(k * 0.3, 0), (k * 0.15, up * 0.5), (k * 0.25, up)], 8).at(0, 0, z), stone, "column"))
-        z += up
-        parts.append(Part(g.lathe([(0, 0), (k * 0.3, 0), (k, 0.12), (k * 0.9, 0.12), (0, 0.06)], n).at(0, 0, z - 0.02), stone, "bowls"))
-        parts.append(Part(g.cylinder(k * 0.8, 0.02, n).at(0, 0, z + 0.07), water, ""))
-    parts.append(Part(g.lathe([(0.03, 0), (0.06, 0.2), (0, 0.35)], 6).at(0, 0, z), water, "jet"))
-    return parts, ["tiered"] if z > 0.7 else []
 
 
 FAMILIES: dict[str, Family] = {
@@ -318,12 +280,7 @@ FAMILIES: dict[str, Family] = {
     "tower": tower,
     "castle": castle,
     "well": well,
-    "fence": fence,
-    "bridge": bridge,
     "windmill": windmill,
     "tent": tent,
-    "signpost": signpost,
-    "street lamp": street_lamp,
     "gate": gate,
-    "fountain": fountain,
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from lora3d.data_prep import primitives as g
 from lora3d.data_prep.paint import Palette, Rng, coin, pick
-from lora3d.data_prep.parts import Design, Family, Part, legs, pair
+from lora3d.data_prep.parts import Design, Family, Part, legs, one, pair
 from lora3d.data_prep.primitives import Solid
 
 
@@ -15,16 +15,17 @@ def lamp(rng: Rng, p: Palette) -> Design:
     h, r = rng.uniform(0.4, 1.6), rng.uniform(0.12, 0.3)
     parts = [Part(g.lathe([(r * 0.8, 0), (r * 0.8, 0.03), (0.03, 0.07)], 12), metal, "foot")]
     if coin(rng, 0.3):
-        body = g.lathe([(0.05, 0.03), (r * 0.7, h * 0.25), (r * 0.5, h * 0.55), (0.03, h * 0.75), (0.02, h)], 12)
-        parts.append(Part(body, p("any"), "body"))
-    parts.append(Part(g.cylinder(rng.uniform(0.012, 0.03), h, 6), metal, "pole"))
+        body = g.lathe(
+            [(0.05, 0.03), (r * 0.7, h * 0.25), (r * 0.5, h * 0.55), (0.03, h * 0.75), (0.02, h)], 12
+        )
+        parts += one(body, p("any"), "body")
+    parts += one(g.cylinder(rng.uniform(0.012, 0.03), h, 6), metal, "pole")
     sh, top = rng.uniform(0.15, 0.35), rng.uniform(0.3, 1.1)
     r2 = rng.uniform(1.0, 1.4) * r
     section = [(r2, 0), (r2 * top, sh), (r2 * top - 0.015, sh), (r2 - 0.015, 0)]
-    parts.append(Part(g.lathe(section, 14, closed=True).at(0, 0, h - sh * 0.5), shade, "shade"))
-    parts.append(Part(g.sphere(0.045, 8, 5).at(0, 0, h - sh * 0.2), p("light", 0.0), "bulb"))
+    parts += one(g.lathe(section, 14, closed=True).at(0, 0, h - sh * 0.5), shade, "shade")
+    parts += one(g.sphere(0.045, 8, 5).at(0, 0, h - sh * 0.2), p("light", 0.0), "bulb")
     return parts, ["floor-standing"] if h > 1.1 else []
-
 
 
 def clock(rng: Rng, p: Palette) -> Design:
@@ -34,28 +35,29 @@ def clock(rng: Rng, p: Palette) -> Design:
     z = rng.uniform(1.0, 1.5) if tall else r * rng.uniform(1.0, 1.3)
     parts: list[Part] = []
     if tall:
-        parts.append(Part(g.box(r * 1.7, d * 1.2, z), case, "case"))
-        parts.append(Part(g.box(r * 2.5, d * 1.6, z * 0.18), case, ""))
-        parts.append(Part(g.box(r * 2.4, d * 1.5, r * 2.4).at(0, 0, z - r * 0.3), case, ""))
-        parts.append(Part(g.box(r * 1.1, d * 0.2, z * 0.55).at(0, -d * 0.55, z * 0.25), p("glass", 0.0), "window"))
-        parts.append(Part(g.cylinder(r * 0.35, 0.03, 10).turn("x", 90).at(0, -d * 0.65, z * 0.4), p("gold", 0.0), "pendulum"))
+        parts += one(g.box(r * 1.7, d * 1.2, z), case, "case")
+        parts += one(g.box(r * 2.5, d * 1.6, z * 0.18), case)
+        parts += one(g.box(r * 2.4, d * 1.5, r * 2.4).at(0, 0, z - r * 0.3), case)
+        parts += one(g.box(r * 1.1, d * 0.2, z * 0.55).at(0, -d * 0.55, z * 0.25), p("glass", 0.0), "window")
+        parts += one(
+            g.cylinder(r * 0.35, 0.03, 10).turn("x", 90).at(0, -d * 0.65, z * 0.4), p("gold", 0.0), "pendulum"
+        )
         gable = [(-r * 1.2, 0), (r * 1.2, 0), (0, r * rng.uniform(0.4, 1.2))]
-        parts.append(Part(g.plate_y(gable, d * 1.5).at(0, 0, z + r * 2.1), case, ""))
+        parts += one(g.plate_y(gable, d * 1.5).at(0, 0, z + r * 2.1), case)
         z += r * 0.9
     else:
         body = g.cylinder(r * 1.15, d, 18) if coin(rng, 0.6) else g.box(r * 2.3, r * 2.3, d).at(0, 0, 0)
-        parts.append(Part(body.turn("x", 90).at(0, d / 2, z), case, "case"))
+        parts += one(body.turn("x", 90).at(0, d / 2, z), case, "case")
         foot = g.rod((0.6 * r, 0, z - 0.7 * r), (r, 0, 0), 0.03, 6)
         parts += pair(foot, case, "feet")
         if coin(rng):
             bell = g.sphere(r * 0.4, 8, 4, share=0.5).turn("y", 30).at(r * 0.6, 0, z + r * 0.95)
             parts += pair(bell, p("gold", 0.0), "bells")
     y = -d * (0.76 if tall else 0.5)
-    parts.append(Part(g.cylinder(r, 0.03, 18).turn("x", 90).at(0, y + 0.005, z), face, "face"))
+    parts += one(g.cylinder(r, 0.03, 18).turn("x", 90).at(0, y + 0.005, z), face, "face")
     for length, angle in ((0.8, rng.uniform(0, 360)), (0.5, rng.uniform(0, 360))):
-        parts.append(Part(g.box(0.035, 0.02, r * length).turn("y", angle).at(0, y - 0.035, z), hand, "hands"))
+        parts += one(g.box(0.035, 0.02, r * length).turn("y", angle).at(0, y - 0.035, z), hand, "hands")
     return parts, ["grandfather"] if tall else ["alarm"]
-
 
 
 def television(rng: Rng, p: Palette) -> Design:
@@ -67,18 +69,34 @@ def television(rng: Rng, p: Palette) -> Design:
     parts = [Part((g.soft_box(x, y, z, 0.04) if old else g.box(x, y, z)).at(0, 0, foot), case, "case")]
     w = x * (0.65 if old else 0.93)
     at = -x * 0.13 if old else 0.0
-    parts.append(Part(g.box(w, 0.03, z * (0.75 if old else 0.88)).at(at, -y / 2, foot + z * (0.12 if old else 0.06)), screen, "screen"))
+    parts += one(
+        g.box(w, 0.03, z * (0.75 if old else 0.88)).at(at, -y / 2, foot + z * (0.12 if old else 0.06)),
+        screen,
+        "screen",
+    )
     if old:
         for i in range(int(rng.integers(2, 4))):
-            parts.append(Part(g.cylinder(0.04, 0.05, 8).turn("x", 90).at(x * 0.36, -y / 2, foot + z * (0.75 - 0.22 * i)), p("metal", 0.0), "knobs"))
+            parts += one(
+                g.cylinder(0.04, 0.05, 8).turn("x", 90).at(x * 0.36, -y / 2, foot + z * (0.75 - 0.22 * i)),
+                p("metal", 0.0),
+                "knobs",
+            )
         if coin(rng, 0.7):
-            parts += pair(g.rod((0.02, 0, foot + z), (x * rng.uniform(0.2, 0.5), 0, foot + z + rng.uniform(0.2, 0.5)), 0.012, 5), p("metal", 0.0), "antennas")
-        parts.append(Part(legs(g.cylinder(0.03, foot * 1.1, 6), x * 0.4, y * 0.35), case, "feet"))
+            parts += pair(
+                g.rod(
+                    (0.02, 0, foot + z),
+                    (x * rng.uniform(0.2, 0.5), 0, foot + z + rng.uniform(0.2, 0.5)),
+                    0.012,
+                    5,
+                ),
+                p("metal", 0.0),
+                "antennas",
+            )
+        parts += one(legs(g.cylinder(0.03, foot * 1.1, 6), x * 0.4, y * 0.35), case, "feet")
     else:
-        parts.append(Part(g.box(x * 0.5, 0.25, 0.03), case, "foot"))
-        parts.append(Part(g.box(0.1, 0.06, foot * 1.2), case, ""))
+        parts += one(g.box(x * 0.5, 0.25, 0.03), case, "foot")
+        parts += one(g.box(0.1, 0.06, foot * 1.2), case)
     return parts, ["old"] if old else ["flat"]
-
 
 
 def mirror(rng: Rng, p: Palette) -> Design:
@@ -90,13 +108,12 @@ def mirror(rng: Rng, p: Palette) -> Design:
     stand = coin(rng, 0.6)
     z = h / 2 + (rng.uniform(0.1, 0.3) if stand else 0.0)
     parts = [Part(g.plate_y(shape, 0.06, holes=[inner]).at(0, 0, z), frame, "frame")]
-    parts.append(Part(g.plate_y(inner * 1.02, 0.03).at(0, 0.005, z), glass, "glass"))
+    parts += one(g.plate_y(inner * 1.02, 0.03).at(0, 0.005, z), glass, "glass")
     if stand:
         parts += pair(g.box(0.05, 0.06, z + 0.1).at(w / 2 + 0.045), frame, "stand")
         parts += pair(g.box(0.06, 0.4, 0.05).at(w / 2 + 0.045), frame, "")
-        parts.append(Part(g.box(w + 0.1, 0.05, 0.05).at(0, 0, 0.06), frame, ""))
+        parts += one(g.box(w + 0.1, 0.05, 0.05).at(0, 0, 0.06), frame)
     return parts, ["oval"] if oval else []
-
 
 
 def bathtub(rng: Rng, p: Palette) -> Design:
@@ -108,13 +125,25 @@ def bathtub(rng: Rng, p: Palette) -> Design:
     inner = [(0.47, h + 0.04), (0.44 * k, 0.12), (0, 0.12)]
     parts = [Part(g.lathe([(0, 0), *outer, *inner], n).size(x, y, 1).at(0, 0, foot), tub, "tub")]
     if coin(rng, 0.6):
-        parts.append(Part(g.cylinder(0.475 * (0.5 + 0.5 * k), 0.02, n).size(x, y, 1).at(0, 0, foot + h * 0.7), water, "water"))
+        parts += one(
+            g.cylinder(0.475 * (0.5 + 0.5 * k), 0.02, n).size(x, y, 1).at(0, 0, foot + h * 0.7),
+            water,
+            "water",
+        )
     if foot > 0.04:
-        parts.append(Part(legs(g.sphere(foot * 0.7, 6, 4), x * 0.28, y * 0.28), metal, "feet"))
-    tap = g.tube([(0, y * 0.5, foot + h), (0, y * 0.5, foot + h + 0.2), (0, y * 0.38, foot + h + 0.2), (0, y * 0.36, foot + h + 0.1)], 0.025, 6)
-    parts.append(Part(tap, metal, "tap"))
+        parts += one(legs(g.sphere(foot * 0.7, 6, 4), x * 0.28, y * 0.28), metal, "feet")
+    tap = g.tube(
+        [
+            (0, y * 0.5, foot + h),
+            (0, y * 0.5, foot + h + 0.2),
+            (0, y * 0.38, foot + h + 0.2),
+            (0, y * 0.36, foot + h + 0.1),
+        ],
+        0.025,
+        6,
+    )
+    parts += one(tap, metal, "tap")
     return parts, ["long"] if y > 1.5 else []
-
 
 
 def chest(rng: Rng, p: Palette) -> Design:
@@ -123,7 +152,9 @@ def chest(rng: Rng, p: Palette) -> Design:
     parts = [Part(g.box(x, y, h), wood, "box")]
     lid = rng.uniform(0.08, 0.3)
     n = int(rng.integers(1, 7))
-    arc = [(y / 2 * np.cos(np.pi * i / n), lid * np.sin(np.pi * i / n)) for i in range(n + 1)] if n > 1 else []
+    arc = (
+        [(y / 2 * np.cos(np.pi * i / n), lid * np.sin(np.pi * i / n)) for i in range(n + 1)] if n > 1 else []
+    )
     flat = n == 1
     section = [(-y / 2, 0), (y / 2, 0), (y / 2, lid), (-y / 2, lid)] if flat else arc
     open_deg = rng.uniform(20, 100) if coin(rng, 0.3) else 0.0
@@ -132,16 +163,15 @@ def chest(rng: Rng, p: Palette) -> Design:
         return s.at(0, -y / 2, 0).turn("x", -open_deg).at(0, y / 2, h)
 
     lid_paint = wood if coin(rng, 0.7) else p("wood", 0.4)
-    parts.append(Part(hinge(g.plate_x(section, x)), lid_paint, "lid"))
+    parts += one(hinge(g.plate_x(section, x)), lid_paint, "lid")
     band = rng.uniform(0.05, 0.12)
     for s in (1, -1):
         at = s * (x / 2 - band)
-        parts.append(Part(g.box(band, y * 1.05, h * 1.0).at(at, 0, 0.001), metal, "bands"))
+        parts += one(g.box(band, y * 1.05, h * 1.0).at(at, 0, 0.001), metal, "bands")
         grown = g.plate_x(np.asarray(section) * 1.06, band).at(at)
-        parts.append(Part(hinge(grown), metal, "bands"))
-    parts.append(Part(g.box(x * 0.14, 0.06, h * 0.4).at(0, -y / 2, h * 0.65), p("gold"), "lock"))
+        parts += one(hinge(grown), metal, "bands")
+    parts += one(g.box(x * 0.14, 0.06, h * 0.4).at(0, -y / 2, h * 0.65), p("gold"), "lock")
     return parts, ["open"] if open_deg else []
-
 
 
 def barrel(rng: Rng, p: Palette) -> Design:
@@ -156,16 +186,15 @@ def barrel(rng: Rng, p: Palette) -> Design:
     for t in pick(rng, ((0.12, 0.88), (0.1, 0.35, 0.65, 0.9), (0.05, 0.3, 0.7, 0.95), (0.5,))):
         a, b = max(t - 0.04, 0.0), min(t + 0.04, 1.0)
         hoop = [(radius(a) + 0.015, a * h), (radius(b) + 0.015, b * h), (r * 0.5, b * h), (r * 0.5, a * h)]
-        parts.append(Part(g.lathe(hoop, n, closed=True), metal, "hoops"))
+        parts += one(g.lathe(hoop, n, closed=True), metal, "hoops")
     words = []
     lid = p("wood")
     if coin(rng, 0.5):
-        parts.append(Part(g.cylinder(r * 0.9, 0.03, n).at(0, 0, h * 0.985), lid, "lid"))
+        parts += one(g.cylinder(r * 0.9, 0.03, n).at(0, 0, h * 0.985), lid, "lid")
     if coin(rng, 0.2):
         parts = [q.map(lambda s: s.turn("y", 90).at(0, 0, radius(0.5))) for q in parts]
         words.append("lying")
     return parts, words
-
 
 
 def crate(rng: Rng, p: Palette) -> Design:
@@ -179,21 +208,94 @@ def crate(rng: Rng, p: Palette) -> Design:
     opened = coin(rng, 0.25)
     if opened:
         side, front = g.box(t, y, z), g.box(x - 2 * t, t, z)
-        walls = [side.at(x / 2 - t / 2), side.at(t / 2 - x / 2), front.at(0, y / 2 - t / 2), front.at(0, t / 2 - y / 2)]
-        parts.append(Part(g.join([*walls, g.box(x - t, y - t, t)]), wood, "walls"))
+        walls = [
+            side.at(x / 2 - t / 2),
+            side.at(t / 2 - x / 2),
+            front.at(0, y / 2 - t / 2),
+            front.at(0, t / 2 - y / 2),
+        ]
+        parts += one(g.join([*walls, g.box(x - t, y - t, t)]), wood, "walls")
     else:
-        parts.append(Part(g.box(x - t, y - t, z - t).at(0, 0, t / 2), wood, "panels"))
+        parts += one(g.box(x - t, y - t, z - t).at(0, 0, t / 2), wood, "panels")
     post = g.box(t * 1.5, t * 1.5, z * 1.002)
-    parts.append(Part(legs(post, x / 2 - t * 0.6, y / 2 - t * 0.6), rim, "edges"))
+    parts += one(legs(post, x / 2 - t * 0.6, y / 2 - t * 0.6), rim, "edges")
     for h in (0.0, z - t * 1.5):
         for s in (1, -1):
-            parts.append(Part(g.box(x, t * 1.45, t * 1.5).at(0, s * (y / 2 - t * 0.6), h), rim, "edges"))
-            parts.append(Part(g.box(t * 1.45, y, t * 1.5).at(s * (x / 2 - t * 0.6), 0, h), rim, ""))
+            parts += one(g.box(x, t * 1.45, t * 1.5).at(0, s * (y / 2 - t * 0.6), h), rim, "edges")
+            parts += one(g.box(t * 1.45, y, t * 1.5).at(s * (x / 2 - t * 0.6), 0, h), rim)
     if coin(rng, 0.6):
         for s in (1, -1):
-            parts.append(Part(g.beam((-x / 2 + t, s * (y / 2 - t * 0.4), t), (x / 2 - t, s * (y / 2 - t * 0.4), z - t), t, t * 1.5), rim, "braces"))
-            parts.append(Part(g.beam((s * (x / 2 - t * 0.4), y / 2 - t, t), (s * (x / 2 - t * 0.4), -y / 2 + t, z - t), t, t * 1.5), rim, ""))
+            parts += one(
+                g.beam(
+                    (-x / 2 + t, s * (y / 2 - t * 0.4), t),
+                    (x / 2 - t, s * (y / 2 - t * 0.4), z - t),
+                    t,
+                    t * 1.5,
+                ),
+                rim,
+                "braces",
+            )
+            parts += one(
+                g.beam(
+                    (s * (x / 2 - t * 0.4), y / 2 - t, t),
+                    (s * (x / 2 - t * 0.4), -y / 2 + t, z - t),
+                    t,
+                    t * 1.5,
+                ),
+                rim,
+            )
     return parts, ["open"] if opened else []
+
+
+def book(rng: Rng, p: Palette) -> Design:
+    cover, page, trim = p("any", 0.2), p("light", 0.0), p("gold", 0.0)
+    x, z, t = rng.uniform(0.4, 0.7), rng.uniform(0.55, 0.8), rng.uniform(0.06, 0.25)
+    if coin(rng, 0.35):
+        half = [(0, 0.02), (x * 0.5, t), (x, 0.03 + t * 0.5), (x, 0.03), (0, 0.0)][::-1]
+        parts = pair(
+            g.extrude(np.array([(a, b + 0.03) for a, b in half]), z).turn("x", 90).at(0, z / 2), page, "pages"
+        )
+        parts += one(g.box(2 * x + 0.08, z + 0.06, 0.03), cover, "cover")
+        return parts, ["open"]
+    parts = [Part(g.box(x * 0.96, t, z * 0.95).at(-0.01, 0, z * 0.025), page, "pages")]
+    board = g.box(x, 0.035, z)
+    parts += [Part(board.at(0, s * (t / 2 + 0.015)), cover, "cover") for s in (1, -1)]
+    parts += one(g.box(0.04, t + 0.06, z).at(-x / 2), cover, "spine")
+    if coin(rng, 0.6):
+        parts += one(g.box(x * 0.5, 0.02, z * 0.2).at(0, -t / 2 - 0.035, z * 0.6), trim, "title")
+    if coin(rng, 0.4):
+        parts += [
+            Part(g.box(0.1, t + 0.1, 0.1).at(x / 2 - 0.05, 0, a), trim, "corners") for a in (-0.01, z - 0.09)
+        ]
+    if coin(rng):
+        parts = [q.map(lambda s: s.turn("x", 90)) for q in parts]
+        return parts, ["lying", "thick"] if t > 0.18 else ["lying"]
+    return parts, ["thick"] if t > 0.18 else ["thin"] if t < 0.1 else []
+
+
+def candle(rng: Rng, p: Palette) -> Design:
+    wax, holder, flame = p("light", 0.1) if coin(rng) else p("any", 0.1), p("gold", 0.0), p("fire", 0.0)
+    parts: list[Part] = []
+    n = int(rng.integers(1, 5))
+    single = n < 3
+    spots = [(0.0, 0.0)] if single else [(-0.3, 0.3), (0.0, 0.45), (0.3, 0.3)]
+    if single:
+        r = rng.uniform(0.15, 0.3)
+        parts += one(
+            g.lathe([(0, 0), (r, 0), (r * 1.1, 0.07), (r * 0.95, 0.05), (0, 0.05)], 14), holder, "dish"
+        )
+        parts += one(g.ring(0.06, 0.02, 8, 5).turn("x", 90).at(r + 0.05, 0, 0.06), holder, "handle")
+    else:
+        parts += one(g.lathe([(0.2, 0), (0.15, 0.05), (0.03, 0.1), (0.03, 0.45)], 10), holder, "stand")
+        for x, z in spots:
+            if x:
+                parts += one(g.tube([(0, 0, 0.2), (x * 0.7, 0, 0.15), (x, 0, z)], 0.025, 5), holder, "arms")
+            parts.append(Part(g.cylinder(0.05, 0.05, 8, top=1.5).at(x, 0, z), holder, "cups"))
+    for x, z in spots:
+        r, h = rng.uniform(0.04, 0.06) * (2.0 if single else 1.0), rng.uniform(0.15, 0.5)
+        parts.append(Part(g.cylinder(r, h, 8, top=0.92).at(x, 0, z + 0.03), wax, "wax"))
+        parts += one(g.lathe([(0, 0), (r * 0.7, 0.05), (0, 0.18)], 6).at(x, 0, z + h + 0.04), flame, "flames")
+    return parts, ["three-armed"] if not single else []
 
 
 FAMILIES: dict[str, Family] = {
@@ -205,4 +307,6 @@ FAMILIES: dict[str, Family] = {
     "chest": chest,
     "barrel": barrel,
     "crate": crate,
+    "book": book,
+    "candle": candle,
 }

@@ -65,11 +65,35 @@ ROLES: dict[str, tuple[str, ...]] = {
     "light": ("white", "beige", "light grey", "yellow", "peach"),
     "fire": ("orange", "yellow", "red"),
     "any": _NAMES,
-    "vivid": ("red", "orange", "yellow", "lime", "green", "teal", "cyan", "blue", "purple", "magenta", "pink"),
+    "vivid": (
+        "red",
+        "orange",
+        "yellow",
+        "lime",
+        "green",
+        "teal",
+        "cyan",
+        "blue",
+        "purple",
+        "magenta",
+        "pink",
+    ),
     "cloth": _NAMES,
     "bread": ("tan", "brown", "beige", "gold"),
     "clay": ("orange", "brown", "tan", "dark red", "white", "light blue"),
 }
+_NEUTRALS = (
+    "white",
+    "white",
+    "light grey",
+    "grey",
+    "dark grey",
+    "black",
+    "brown",
+    "dark brown",
+    "tan",
+    "beige",
+)
 PATTERNS = ("stripes", "bands", "checks", "bricks", "spots", "noise", "planks", "fade", "grid", "zigzag")
 _WORDS = {
     "stripes": "striped",
@@ -147,15 +171,21 @@ def harmony(rng: Rng, n: int) -> list[Rgb]:
         "earth": ((0.3, 0.7), (0.25, 0.8)),
         "grey": ((0.0, 0.12), (0.05, 1.0)),
     }[mood]
-    colors = []
+    colors: list[Rgb] = []
     for i in range(n):
-        if coin(rng, 0.25):
-            colors.append(jitter(rng, COLORS[pick(rng, _NAMES)]))
+        if coin(rng, 0.3):
+            neutral = coin(rng, 0.65)
+            colors.append(jitter(rng, COLORS[pick(rng, _NEUTRALS if neutral else _NAMES)]))
             continue
         hue = base + (steps[i % len(steps)] if steps else rng.random()) + 0.03 * rng.normal()
         if mood == "earth":
             hue = 0.03 + 0.12 * rng.random()
-        colors.append(colorsys.hsv_to_rgb(hue % 1, rng.uniform(*sat), rng.uniform(*val)))
+        value = rng.uniform(*val)
+        if (
+            colors and abs(value - max(colors[-1])) < 0.2
+        ):  # One more draw, so that neighbours can be told apart.
+            value = rng.uniform(*val)
+        colors.append(colorsys.hsv_to_rgb(hue % 1, rng.uniform(*sat), value))
     return colors
 
 
@@ -209,8 +239,15 @@ def _bytes(rgb: Array) -> Array:
     return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def paint(rng: Rng, rgb: Rgb, other: Rgb | None = None, *, patterned: float = 0.0, kinds: Sequence[str] = PATTERNS,
-          name: str = "") -> Paint:  # fmt: skip
+def paint(
+    rng: Rng,
+    rgb: Rgb,
+    other: Rgb | None = None,
+    *,
+    patterned: float = 0.0,
+    kinds: Sequence[str] = PATTERNS,
+    name: str = "",
+) -> Paint:
     """A paint of a colour; with chance `patterned` it carries a pattern with another colour."""
     name = name or color_name(rgb)
     fade = (1.0, 1.0)
@@ -251,7 +288,9 @@ class Palette:
             kinds = ("bricks", "noise", "planks", "grid", "bands")
         elif role in ("metal", "glass", "skin", "leaf", "earth", "bread"):
             kinds = ("noise", "bands", "grid", "fade")
-        return paint(rng, rgb, jitter(rng, pick(rng, self.scheme)), patterned=patterned, kinds=kinds, name=name)
+        return paint(
+            rng, rgb, jitter(rng, pick(rng, self.scheme)), patterned=patterned, kinds=kinds, name=name
+        )
 
     def named(self, name: str, patterned: float = 0.0) -> Paint:
         """A paint of one colour, whatever the scheme: an orange is orange."""

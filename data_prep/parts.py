@@ -40,6 +40,11 @@ Design = tuple[list[Part], list[str]]
 Family = Callable[[Rng, Palette], Design]
 
 
+def one(solid: Solid, paint: Paint, name: str = "", top: Paint | None = None) -> list[Part]:
+    """A list of one part."""
+    return [Part(solid, paint, name, top)]
+
+
 def pair(solid: Solid, paint: Paint, name: str = "") -> list[Part]:
     """A part and its left-right mirror image."""
     return [Part(solid, paint, name), Part(solid.mirror(), paint, name)]
@@ -122,7 +127,12 @@ def _material(paint: Paint) -> Material:
 
 
 def _uv(
-    parts: Sequence[Part], paints: list[Paint], part_of_face: Array, face_paint: Array, corners: Array, unit: Array
+    parts: Sequence[Part],
+    paints: list[Paint],
+    part_of_face: Array,
+    face_paint: Array,
+    corners: Array,
+    unit: Array,
 ) -> Array | None:
     """Box projection of the whole object; round parts wear their texture around their own axis."""
     if all(p.texture is None for p in paints):
@@ -173,7 +183,7 @@ def _normals(f: Array, normal: Array, unit: Array, n: int) -> Array:
     """Area-weighted vertex normals, except where a face leans away from them by more than the crease."""
     flat = f.ravel()
     total = np.stack([np.bincount(flat, np.repeat(normal[:, i], 3), n) for i in range(3)], axis=1)
-    total /= np.sqrt(total[:, 0] ** 2 + total[:, 1] ** 2 + total[:, 2] ** 2)[:, None] + 1e-12
-    corner = total[f]
+    length = np.sqrt(total[:, 0] ** 2 + total[:, 1] ** 2 + total[:, 2] ** 2)
+    corner = (total / (length[:, None] + 1e-12))[f]
     agree = (corner * unit[:, None]).sum(-1, keepdims=True)
     return np.round(np.where(agree > CREASE_COS, corner, unit[:, None]), 5).astype(np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 
 Array = np.ndarray
 Points = Sequence[tuple[float, float]] | Array
+Path = Sequence[Sequence[float]] | Sequence[Array] | Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Solid:
 
     def at(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Solid:
         """Moved."""
-        return replace(self, v=self.v + (x, y, z))
+        return replace(self, v=np.add(self.v, (x, y, z)))
 
     def size(self, x: float, y: float, z: float) -> Solid:
         """Scaled about the origin; a mirror image keeps its faces outward."""
@@ -238,14 +239,15 @@ def extrude(outline: Points, h: float, *, holes: Sequence[Points] = (), top: flo
     # Earcut does not promise an orientation: take that of the triangles' summed area.
     a, b, c = flat[cap[:, 0]], flat[cap[:, 1]], flat[cap[:, 2]]
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    cap = np.where((area < 0)[:, None], cap[:, ::-1], cap)
+    if area.sum() < 0:
+        cap = cap[:, ::-1]
     n = len(flat)
     faces = [cap[:, ::-1], cap + n]
     start = 0
     for loop in loops:
         i = np.arange(len(loop))
-        a, b = start + i, start + (i + 1) % len(loop)
-        faces += [np.stack([a, b, b + n], 1), np.stack([a, b + n, a + n], 1)]
+        j, k = start + i, start + (i + 1) % len(loop)
+        faces += [np.stack([j, k, k + n], 1), np.stack([j, k + n, j + n], 1)]
         start += len(loop)
     v = np.zeros((2 * n, 3))
     v[:n, :2] = flat
@@ -266,8 +268,9 @@ def plate_x(outline: Points, width: float, *, holes: Sequence[Points] = ()) -> S
     return Solid(np.stack([s.v[:, 2] - width / 2, s.v[:, 0], s.v[:, 1]], 1), s.f)
 
 
-def sweep(path: Sequence[Sequence[float]] | Array, section: Array, scale: Sequence[float] | Array | float = 1.0,
-          *, closed: bool = False) -> Solid:  # fmt: skip
+def sweep(
+    path: Path, section: Array, scale: Sequence[float] | Array | float = 1.0, *, closed: bool = False
+) -> Solid:
     """A convex section (n, 2), counter-clockwise, moved along a path (k, 3); `scale` per point."""
     p = np.asarray(path, dtype=np.float64)
     if closed:
@@ -288,8 +291,7 @@ def sweep(path: Sequence[Sequence[float]] | Array, section: Array, scale: Sequen
     return loft(rings, closed=closed)
 
 
-def tube(path: Sequence[Sequence[float]] | Array, r: float | Sequence[float] | Array, n: int = 6,
-         *, closed: bool = False) -> Solid:  # fmt: skip
+def tube(path: Path, r: float | Sequence[float] | Array, n: int = 6, *, closed: bool = False) -> Solid:
     """A round sweep with radius r, or one radius a point."""
     return sweep(path, _circle(n, 0.5), r, closed=closed)
 
@@ -322,7 +324,10 @@ def _field_faces(n: int, m: int) -> tuple[Array, Array]:
     k = len(edge)
     low = n * m + np.arange(k)
     faces = [np.stack([a, b, c], 1), np.stack([a, c, d], 1)]
-    faces += [np.stack([low, np.roll(low, -1), np.roll(edge, -1)], 1), np.stack([low, np.roll(edge, -1), edge], 1)]
+    faces += [
+        np.stack([low, np.roll(low, -1), np.roll(edge, -1)], 1),
+        np.stack([low, np.roll(edge, -1), edge], 1),
+    ]
     faces.append(_fan(k, n * m, True))
     return np.concatenate(faces), edge
 
@@ -371,51 +376,3 @@ def gear(n: int, depth: float) -> Array:
     p[2::4] *= 1 - depth
     p[3::4] *= 1 - depth
     return p
-
-
-# Deformations; they move vertices only
-
-
-def taper(s: Solid, top: float) -> Solid:
-    """Scales x and y linearly with height, by `top` at the upper end."""
-    z = s.v[:, 2]
-    t = (z - z.min()) / max(float(np.ptp(z)), 1e-9)
-    k = 1 + (top - 1) * t
-    return replace(s, v=s.v * np.stack([k, k, np.ones_like(k)], 1))
-
-
-def shear(s: Solid, x: float, y: float) -> Solid:
-    """Pushes the upper end by (x, y) times the height."""
-    return replace(s, v=s.v + s.v[:, 2:] * (x, y, 0.0), round=False)
-
-
-def twist(s: Solid, deg: float) -> Solid:
-    """Turns about z, by `deg` at the upper end."""
-    z = s.v[:, 2]
-    a = np.radians(deg) * (z - z.min()) / max(float(np.ptp(z)), 1e-9)
-    c, n = np.cos(a), np.sin(a)
-    x, y = s.v[:, 0], s.v[:, 1]
-    return replace(s, v=np.stack([c * x - n * y, n * x + c * y, z], 1))
-
-
-def bend(s: Solid, deg: float) -> Solid:
-    """Bends the z axis into an arc toward +x that spans `deg`."""
-    z = s.v[:, 2] - s.v[:, 2].min()
-    height = max(float(z.max()), 1e-9)
-    angle = math.radians(deg)
-    if abs(angle) < 1e-3:
-        return s
-    radius = height / angle
-    a = z / radius
-    x = radius - (radius - s.v[:, 0]) * np.cos(a)
-    return replace(s, v=np.stack([x, s.v[:, 1], (radius - s.v[:, 0]) * np.sin(a)], 1), round=False)
-
-
-def lumps(s: Solid, rng: np.random.Generator, amount: float, waves: float = 2.0) -> Solid:
-    """Moves vertices by a smooth random field: three sines of random direction, relative to its size."""
-    span = np.maximum(np.ptp(s.v, axis=0), 1e-6)
-    p = s.v / float(span.max()) * (2 * math.pi * waves)
-    k = rng.normal(size=(3, 3))
-    phase = rng.random((3, 3)) * 6.3
-    field = np.stack([np.sin(p @ k[i] * 0.6 + phase[i, 0]) for i in range(3)], 1)
-    return replace(s, v=s.v + field * span * amount * 0.5)

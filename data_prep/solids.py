@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lora3d.data_prep import deform
 from lora3d.data_prep import primitives as g
 from lora3d.data_prep.paint import Array, Rng, coin, pick
 from lora3d.data_prep.primitives import Solid
@@ -23,50 +24,59 @@ def random_solid(rng: Rng, x: float, y: float, z: float) -> tuple[Solid, str]:
         if coin(rng):
             solid = solid.turn("z", 90.0)
     if coin(rng, 0.06):
-        solid = g.lumps(solid, rng, float(rng.uniform(0.1, 0.3)))
+        solid = deform.lumps(solid, rng, float(rng.uniform(0.1, 0.3)))
     return solid.fit(x, y, z), name
+
+
+def _both(right: list[tuple[float, float]]) -> Array:
+    """A symmetric outline of its right half, given from below to above."""
+    return np.array([*right, *[(-x, y) for x, y in right[::-1] if x]])
 
 
 def outline(rng: Rng) -> tuple[Array, str]:
     """A random simple polygon about 1 across, counter-clockwise, and its name."""
-    kind = int(rng.integers(0, 13))
-    a, b = rng.uniform(0.2, 0.5, 2)
-    n = int(rng.integers(3, 9))
-    if kind == 0:
-        return g.star(int(rng.integers(4, 9)), float(rng.uniform(0.15, 0.4))), "star"
-    if kind == 1:
-        return np.array([(0, 0), (1, 0), (1, b), (a, b), (a, 1), (0, 1)]), "L-shaped block"
-    if kind == 2:
-        l, r = 0.5 - a / 2, 0.5 + a / 2
-        return np.array([(l, 0), (r, 0), (r, 1 - b), (1, 1 - b), (1, 1), (0, 1), (0, 1 - b), (l, 1 - b)]), "T-shaped block"
+    kind = int(rng.integers(0, 8))
+    a, b = (float(k) for k in rng.uniform(0.2, 0.5, 2))
+    if kind < 3:
+        return _letter(kind + 4 * int(rng.integers(0, 3)), a, b)
     if kind == 3:
-        return np.array([(0, 0), (1, 0), (1, 1), (1 - a * 0.7, 1), (1 - a * 0.7, b), (a * 0.7, b), (a * 0.7, 1), (0, 1)]), "U-shaped block"
+        return g.star(int(rng.integers(4, 9)), float(rng.uniform(0.15, 0.4))), "star"
     if kind == 4:
-        l, r = 0.5 - a / 2, 0.5 + a / 2
-        return np.array([(l, 0), (r, 0), (r, l), (1, l), (1, r), (r, r), (r, 1), (l, 1), (l, r), (0, r), (0, l), (l, l)]), "cross"
-    if kind == 5:
         return g.gear(int(rng.integers(5, 11)), float(rng.uniform(0.15, 0.4))), "cogwheel"
+    if kind == 5:
+        n = int(rng.integers(4, 10))
+        angle = np.sort((np.arange(n) + rng.uniform(0.1, 0.9, n)) * 2 * math.pi / n)
+        radius = rng.uniform(0.25, 0.5, n)
+        return np.stack([np.cos(angle) * radius, np.sin(angle) * radius], 1), "polygon block"
     if kind == 6:
         angle = np.linspace(0, math.pi, 8)
         out = np.stack([np.cos(angle), np.sin(angle)], 1)
-        return np.concatenate([[(1, -b)], out, [(-1, -b), (-a, -b)], out[::-1] * a, [(a, -b)]]), "arch"
-    if kind == 7:
-        t = np.linspace(0, 2 * math.pi, 17)[:-1]
-        return np.stack([np.sin(t) ** 3, (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 16], 1)[::-1], "heart"
+        if coin(rng, 0.7):
+            return np.concatenate([[(1, -b)], out, [(-1, -b), (-a, -b)], out[::-1] * a, [(a, -b)]]), "arch"
+        return np.concatenate([out, out[-2:0:-1] * (1.0, a)]), "crescent"
+    return g.rounded(1.0, float(rng.uniform(0.4, 1.0)), a / 2, int(rng.integers(1, 4))), "rounded block"
+
+
+def _letter(kind: int, a: float, b: float) -> tuple[Array, str]:
+    """Outlines with straight edges, with bars a and b thick, and a heart."""
+    h = a / 2
+    if kind % 9 == 0:
+        return np.array([(0, 0), (1, 0), (1, b), (a, b), (a, 1), (0, 1)]), "L-shaped block"
+    if kind == 1:
+        return _both([(h, 0), (h, 1 - b), (0.5, 1 - b), (0.5, 1)]), "T-shaped block"
+    if kind == 2:
+        return _both([(0.5, 0), (0.5, 1), (0.5 - h, 1), (0.5 - h, b)]), "U-shaped block"
+    if kind == 4:
+        return _both([(h, 0), (h, 0.5 - h), (0.5, 0.5 - h), (0.5, 0.5 + h), (h, 0.5 + h), (h, 1)]), "cross"
+    if kind == 5:
+        return _both([(h, 0), (h, 0.5), (0.5, 0.5), (0, 1)]), "arrow"
+    if kind == 6:
+        return _both([(0.5, 0), (0.5, 1 - b), (0, 1)]), "gabled block"
     if kind == 8:
-        return np.array([(0.5 - a / 2, 0), (0.5 + a / 2, 0), (0.5 + a / 2, 0.5), (1, 0.5), (0.5, 1), (0, 0.5), (0.5 - a / 2, 0.5)]), "arrow"
-    if kind == 9:
-        t = np.linspace(-1.2, 1.2, 8)
-        outer = np.stack([-np.cos(t), np.sin(t)], 1)
-        inner = np.stack([-np.cos(t) * a, np.sin(t)], 1)
-        return np.concatenate([outer[::-1], inner[1:-1]]), "crescent"
-    if kind == 10:
-        return np.array([(0, 0), (1, 0), (1, 1 - b), (0.5, 1), (0, 1 - b)]), "gabled block"
-    if kind == 11:
-        angle = np.sort((np.arange(n + 1) + rng.uniform(0.1, 0.9, n + 1)) * 2 * math.pi / (n + 1))
-        radius = rng.uniform(0.25, 0.5, n + 1)
-        return np.stack([np.cos(angle) * radius, np.sin(angle) * radius], 1), "polygon block"
-    return g.rounded(1.0, float(rng.uniform(0.4, 1.0)), float(rng.uniform(0.05, 0.3)), int(rng.integers(1, 4))), "rounded block"
+        t = np.linspace(2 * math.pi, 0, 17)[:-1]
+        y = (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 16
+        return np.stack([np.sin(t) ** 3, y], 1), "heart"
+    return _both([(0.5, 0), (0.3, b), (0.3, 1 - b), (0.5, 1)]), "spool block"
 
 
 def _box(rng: Rng) -> tuple[Solid, str]:
@@ -81,14 +91,16 @@ def _soft_box(rng: Rng) -> tuple[Solid, str]:
 def _tapered(rng: Rng) -> tuple[Solid, str]:
     s = g.box(1, 1, 1, top=float(rng.uniform(0.3, 0.9)))
     if coin(rng, 0.4):
-        s = g.shear(s, *(rng.uniform(-0.4, 0.4, 2) * (rng.random(2) < 0.6)))
+        s = deform.shear(s, *(rng.uniform(-0.4, 0.4, 2) * (rng.random(2) < 0.6)))
     if coin(rng, 0.3):
         s = s.turn("x", 180.0)
     return s, "tapered box"
 
 
 def _wedge(rng: Rng) -> tuple[Solid, str]:
-    s = g.plate_x([(-0.5, 0), (0.5, 0), (0.5, 1), (float(rng.uniform(-0.4, 0.5)), 1)][: 3 if coin(rng, 0.6) else 4], 1)
+    s = g.plate_x(
+        [(-0.5, 0), (0.5, 0), (0.5, 1), (float(rng.uniform(-0.4, 0.5)), 1)][: 3 if coin(rng, 0.6) else 4], 1
+    )
     return s.turn("z", 90.0 * int(rng.integers(0, 4))), "wedge"
 
 
@@ -156,7 +168,9 @@ def _bowl(rng: Rng) -> tuple[Solid, str]:
 
 def _extrusion(rng: Rng) -> tuple[Solid, str]:
     shape, name = outline(rng)
-    s = g.extrude(shape, float(rng.uniform(0.2, 1.0)), top=1.0 if coin(rng, 0.8) else float(rng.uniform(0.4, 0.9)))
+    s = g.extrude(
+        shape, float(rng.uniform(0.2, 1.0)), top=1.0 if coin(rng, 0.8) else float(rng.uniform(0.4, 0.9))
+    )
     return (s.turn("x", 90.0) if coin(rng, 0.6) else s), name
 
 
@@ -165,7 +179,7 @@ def _stairs(rng: Rng) -> tuple[Solid, str]:
     points = [(-0.5, 0.0), (0.5, 0.0)]
     for i in range(n, 0, -1):
         points += [(-0.5 + i / n, i / n), (-0.5 + (i - 1) / n, i / n)]
-    s = g.plate_x(points[:-1] + [(-0.5, 1 / n)], 1)
+    s = g.plate_x([*points[:-1], (-0.5, 1 / n)], 1)
     return s.turn("z", 90.0 * int(rng.integers(0, 4))), "stairs"
 
 
@@ -234,18 +248,23 @@ def _tube(rng: Rng) -> tuple[Solid, str]:
     a, b, c = rng.uniform(0.5, 4, 3)
     path = np.stack([np.sin(a * t * 1.5), 0.6 * np.sin(b * t) * coin(rng), c * t], 1)
     r = float(rng.uniform(0.1, 0.3))
-    return g.tube(path, r * np.linspace(1, float(rng.uniform(0.2, 1.2)), k), pick(rng, (5, 6, 8))), "curved tube"
+    return g.tube(
+        path, r * np.linspace(1, float(rng.uniform(0.2, 1.2)), k), pick(rng, (5, 6, 8))
+    ), "curved tube"
 
 
 def _bent(rng: Rng) -> tuple[Solid, str]:
-    s = g.box(float(rng.uniform(0.2, 0.7)), float(rng.uniform(0.2, 1)), 2, cuts=3, top=float(rng.uniform(0.4, 1)))
+    s = g.box(
+        float(rng.uniform(0.2, 0.7)), float(rng.uniform(0.2, 1)), 2, cuts=3, top=float(rng.uniform(0.4, 1))
+    )
     if coin(rng, 0.6):
-        return g.bend(s, float(rng.uniform(30, 150))), "bent bar"
-    return g.twist(s, float(rng.uniform(30, 150))), "twisted bar"
+        return deform.bend(s, float(rng.uniform(30, 150))), "bent bar"
+    return deform.twist(s, float(rng.uniform(30, 150))), "twisted bar"
 
 
 _MAKERS: tuple[tuple[float, Callable[[Rng], tuple[Solid, str]]], ...] = (
-    (24, _box), (8, _soft_box), (6, _tapered), (5, _wedge), (9, _cylinder), (4, _prism), (5, _cone), (5, _sphere),
+    (24, _box), (8, _soft_box), (6, _tapered), (5, _wedge), (9, _cylinder), (4, _prism), (5, _cone),
+    (5, _sphere),
     (3, _dome), (3, _capsule), (3, _ring), (3, _pipe), (5, _lathe), (3, _bowl), (9, _extrusion), (2, _stairs),
     (2.5, _slats), (2.5, _hill), (3, _open_box), (2, _frame), (3, _rock), (4, _loft), (2, _tube), (2, _bent),
 )  # fmt: skip
