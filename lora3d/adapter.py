@@ -19,7 +19,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from lora3d.base import Base
+from lora3d.base import Base, load_base
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, require_same_grid
 
@@ -240,6 +240,30 @@ def effect(base: Base, seed: int = 0) -> Tensor:
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(base.device)
     known = torch.zeros(shape[:2], dtype=torch.bool, device=base.device)
     return base.denoise(noise, torch.full((1,), 0.8, device=base.device), base.embed([""]), known)
+
+
+def verify(path: Path, base_name: str | Path = "mini") -> dict[str, Any]:
+    """Loads a file into its base and measures what it changes.
+
+    Returns its tensors' count, how far it moves the UNet's answer to a fixed noisy grid (largest and mean
+    absolute change) and whether weight zero restores the base exactly. Raises AdapterError for a file that
+    does not load whole or changes nothing.
+    """
+    base = load_base(base_name)
+    before = effect(base)
+    load_adapter(base, path, "verified")
+    use_adapters(base, {"verified": 1.0})
+    after = effect(base)
+    use_adapters(base, {"verified": 0.0})
+    change = (after - before).abs()
+    if not torch.isfinite(after).all() or change.max() <= 1e-6:
+        raise AdapterError(f"{path} loads but moves the output by {change.max():.2g}: it has no effect")
+    return {
+        "tensors": len(load_tensors(path)),
+        "largest_change": change.max().item(),
+        "mean_change": change.mean().item(),
+        "zero_weight_restores": bool(torch.allclose(effect(base), before, atol=1e-5)),
+    }
 
 
 def _require_effect(tensors: dict[str, Tensor], where: str) -> None:

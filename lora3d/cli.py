@@ -219,12 +219,12 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_lift(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.drawing import read_tiles
     from lora3d.grid import read_grid
-    from lora3d.lift import lift, read_grid_image
+    from lora3d.lift import lift
     from lora3d.mesh import glb_bytes
 
-    grid = read_grid(args.grid)
-    tiles, grid = read_grid_image(args.image, grid)
+    tiles, grid = read_tiles(args.image, read_grid(args.grid))
     mesh = lift(tiles, grid, faces=args.faces)
     args.out.write_bytes(glb_bytes(mesh, name=args.out.stem))
     return {"glb": args.out, "faces": len(mesh.faces), "vertices": len(mesh.vertices)}

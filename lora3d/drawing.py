@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
-from lora3d.grid import ViewGrid
+from lora3d.grid import ViewGrid, unpack
 
 MAX_PIXELS = 64_000_000
 COVERED = 0.05  # an alpha above this counts as drawn
@@ -95,3 +95,28 @@ def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
     alpha = tile[..., 3]
     background = np.asarray(grid.background, dtype=np.float32)
     return (tile[..., :3] + background * (1 - alpha[..., None])).clip(0, 1), alpha
+
+
+def read_tiles(path: Path, grid: ViewGrid) -> tuple[Array, ViewGrid]:
+    """A grid picture to its tiles (cells, t, t, 3) float32 in [0, 1], and the grid at the picture's resolution.
+
+    Raises InputError for a picture that is not rows × columns of square tiles.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise InputError(f"{path}: {width}×{height} px is too large; at most 64 megapixels")
+            tile, rest = divmod(width, grid.columns)
+            if rest or height != tile * grid.rows or tile < 8:
+                raise InputError(
+                    f"{path} is {width}×{height} px; grid {grid.name!r} needs {grid.columns}×{grid.rows} square "
+                    f"tiles, for example {grid.size[0]}×{grid.size[1]}"
+                )
+            canvas = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: expected a PNG, JPEG or WebP picture; {error}") from error
+    sized = grid.with_tile(tile)
+    return unpack(sized, canvas), sized

@@ -129,7 +129,7 @@ class ViewGrid:
                 View(c["channel"], Camera.from_dict(c["camera"]) if "camera" in c else None)
                 for c in fields["cells"]
             )
-            plain = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "cells"}
+            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "cells"}
             return ViewGrid(cells=cells, **plain)
         except (KeyError, TypeError, ValueError) as error:
             raise GridError(f"not a view grid: {error}") from error

@@ -1,0 +1,131 @@
+"""The main job on the bundled artist pack: prep, train, generate, lift, and one page of pictures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lora3d.data_prep.artist_pack import write_pack
+from lora3d.data_prep.folder import prep
+from lora3d.dataset import Dataset, Row, read_dataset
+from lora3d.device import measure_gflops
+from lora3d.errors import InputError
+from lora3d.evaluate import evaluate_adapter
+from lora3d.generate import Generation, Generator, load
+from lora3d.mesh import Mesh, load_glb_bytes
+from lora3d.page import Item, Model, portrait, write_page
+from lora3d.recipe import TrainConfig, read_recipe
+from lora3d.train import train
+
+RECIPE = Path(str(files("lora3d.recipes"))) / "mini_demo.toml"
+SHOWN = 6
+
+INTRO = (
+    "An imaginary artist, Tidewatch, made thirty small relics and a pen drawing of each. lora3d saw most of them "
+    "and learned the hand: eight-sided bodies in night blue, coral feet, turquoise belts, cream crowns.",
+    "Below are drawings that it did not see. From the same drawing, the base alone makes some shape; with the "
+    "adapter the shape comes out in the artist's hand. The colours are nowhere in the drawing.",
+)
+
+
+def demo(
+    out: Path, *, steps: int | None = None, report: Callable[[str], None] = print, progress: bool = True
+) -> dict[str, Any]:
+    """Writes ``out``/index.html with its GLBs beside it; returns where everything lies and how long it took.
+
+    Raises InputError if ``out`` holds anything that is not an earlier demo.
+    """
+    started = time.monotonic()
+    _clear(out)
+    report(f"this machine: {measure_gflops():.0f} GFLOP/s (fp32)")
+    write_pack(out / "pack")
+    prepared = prep(out / "pack", out / "dataset", progress=progress)
+    report(f"dataset: {prepared}")
+    config = read_recipe(RECIPE, TrainConfig, {"steps": steps} if steps else None)
+    trained = train(config, out / "dataset", out / "run", report=report, progress=progress)
+    scores = evaluate_adapter(out / "dataset", out / "eval", adapter=trained.adapter, progress=progress)
+    dataset = read_dataset(out / "dataset")
+    items = make_items(dataset, trained.adapter, out)
+    thumbnails = [
+        (row.caption, portrait(load_glb_bytes(row.glb), size=96)) for row in _one_an_asset(dataset, "train")
+    ]
+    page = write_page(
+        out / "index.html",
+        title="A style, learned in minutes",
+        intro=INTRO,
+        items=items,
+        summary={k: scores[k] for k in ("base", "adapter", "retrieval", "ceiling") if scores.get(k)},
+        compare=("the base alone", "with the adapter"),
+        training=thumbnails,
+        commands=(
+            ("Your own models, with or without drawings, to a dataset", "lora3d prep MODELS --out DATASET"),
+            ("An adapter", "lora3d train recipes/mini_style.toml --data DATASET --out RUN"),
+            ("A new drawing to a model", "lora3d generate --adapter RUN/adapter.safetensors --image DRAWING.png --out OUT"),
+        ),
+    )
+    seconds = round(time.monotonic() - started, 1)
+    report(f"open {page} in a browser ({seconds:.0f} s)")
+    return {"page": page, "adapter": trained.adapter, "glbs": sorted(out.glob("*.glb")), "seconds": seconds}
+
+
+def make_items(dataset: Dataset, adapter: Path, out: Path) -> list[Item]:
+    """One item for each of the first held-out models; its GLBs, with and without the adapter, beside the page."""
+    rows = _one_an_asset(dataset, "test")[:SHOWN]
+    systems: dict[str, dict[str | Path, float]] = {"base": {}, "adapter": {adapter: 1.0}}
+    answers = []
+    for kind, adapters in systems.items():
+        generator = load(adapters=adapters)
+        answers.append([_answer(generator, row, out, kind) for row in rows])
+    return [
+        Item(
+            row.caption,
+            row.tiles[dataset.grid.indices("reference")[0]],
+            [
+                *([Model("the base alone", base)] if base is not None else []),
+                *([Model("with the adapter", adapted)] if adapted is not None else []),
+                Model("the artist's own", load_glb_bytes(row.glb)),
+            ],
+        )
+        for row, base, adapted in zip(rows, *answers, strict=True)
+    ]
+
+
+def _answer(generator: Generator, row: Row, out: Path, kind: str) -> Mesh | None:
+    """The mesh for a held-out drawing, its GLB written; None where the answer shows no object."""
+    grid = generator.base.grid
+    reference = (
+        row.tiles[grid.indices("reference")[0]],
+        row.tiles[grid.indices("reference_alpha")[0]][..., 0],
+    )
+    tiles = generator.generate_tiles([reference], [row.caption], [0])[0]
+    made = Generation(tiles, grid, {"base": generator.base.name, "prompt": row.caption, "seed": 0})
+    try:
+        made.save(out, name=f"{row.id}_{kind}")
+    except InputError:
+        return None
+    return made.mesh
+
+
+def _one_an_asset(dataset: Dataset, split: str) -> list[Row]:
+    seen: set[str] = set()
+    rows = []
+    for row in dataset.rows(split):
+        name = row.file or row.id
+        if name not in seen:
+            seen.add(name)
+            rows.append(row)
+    return rows
+
+
+def _clear(out: Path) -> None:
+    """Empties an earlier demo's folder; refuses any other."""
+    marker = out / ".lora3d-demo"
+    if out.exists() and any(out.iterdir()) and not marker.exists():
+        raise InputError(f"{out} is not empty and holds no earlier demo; name another folder with --out")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    marker.touch()
