@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -67,16 +69,27 @@ def resource(folder: Path | None, root: Path | None, uri: str) -> bytes:
     return read_file(confined(folder, root or folder, unquote(uri)))
 
 
+def require_total(images: Iterable[Array | None]) -> None:
+    """Raises MeshError where decoded images hold more than 2 · MAX_PIXELS together."""
+    if sum(image.size // 4 for image in images if image is not None) > 2 * MAX_PIXELS:
+        raise MeshError(
+            f"its textures have more than {2 * MAX_PIXELS // 2**20} megapixels: reduce them first"
+        )
+
+
 def decode_image(data: bytes, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")) -> Array:
     """An image file as (h, w, 4) uint8, sRGB, straight alpha. Raises MeshError, for huge ones too."""
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is below
+            opened = Image.open(io.BytesIO(data), formats=formats)
+        with opened as image:
             if image.width * image.height > MAX_PIXELS:
                 raise MeshError(f"the image has {image.width}×{image.height} pixels, which is too many")
             if image.mode.startswith("I"):  # 16 bits a channel
                 grey = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255).astype(np.uint8)
-                return np.asarray(Image.fromarray(grey).convert("RGBA"))
-            return np.asarray(image.convert("RGBA"))
+                return np.array(Image.fromarray(grey).convert("RGBA"))
+            return np.array(image.convert("RGBA"))
     except (OSError, SyntaxError, EOFError, struct.error, IndexError, OverflowError, TypeError) as error:
         raise MeshError(f"it is no readable image ({'/'.join(formats)}): {error}") from error
     except (ValueError, Image.DecompressionBombError) as error:

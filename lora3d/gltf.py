@@ -8,6 +8,7 @@ part), KHR_node_visibility and EXT_texture_webp. Skinned meshes are shown in the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,7 @@ def _meshes(file: GltfFile) -> list[Mesh]:
             parts[which] = _parts(file, which)
         skin = get(fields, "skin", int, None)
         joints = None if skin is None else _joint_matrices(file, skin, worlds)
-        faces += sum(len(part.faces) for part in parts[which])
-        if faces > MAX_FACES:
-            raise MeshError(f"the model has more than {MAX_FACES:,} triangles: reduce it first")
+        faces = _require_faces(parts[which], faces)
         meshes += [_place(part, world, joints) for part in parts[which]]
     return meshes
 
@@ -181,6 +180,9 @@ def _joint_matrices(file: GltfFile, index: int, worlds: dict[int, Array]) -> Arr
 # -- primitives -------------------------------------------------------------------------------------
 
 
+_Read = Callable[[str], Array]  # an attribute by name, (vertices, components)
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """One primitive in its mesh's own frame; n vertices, all of them used."""
@@ -198,12 +200,20 @@ class _Part:
 def _parts(file: GltfFile, index: int) -> list[_Part]:
     fields = item(file, "meshes", index)
     morph = get(fields, "weights", list, [])
-    parts = []
+    parts: list[_Part] = []
     for primitive in get(fields, "primitives", list):
         part = _part(file, get({"primitive": primitive}, "primitive", dict), morph)
-        if part is not None:
-            parts.append(part)
+        parts += [part] if part is not None else []
+        _require_faces(parts)
     return parts
+
+
+def _require_faces(parts: list[_Part], others: int = 0) -> int:
+    """All faces together. Raises MeshError for more than MAX_FACES."""
+    faces = others + sum(len(part.faces) for part in parts)
+    if faces > MAX_FACES:
+        raise MeshError(f"the model has more than {MAX_FACES:,} triangles: reduce it first")
+    return faces
 
 
 def _part(file: GltfFile, fields: dict[str, Any], morph: list[Any]) -> _Part | None:
@@ -214,20 +224,22 @@ def _part(file: GltfFile, fields: dict[str, Any], morph: list[Any]) -> _Part | N
         file.notes.append("points, lines or empty parts are left out")
         return None
     packed = extension(fields, "KHR_draco_mesh_compression")
-    faces, attributes = _draco(file, names, packed) if packed else _plain(file, fields, names, mode)
+    faces, read = _draco(file, names, packed) if packed else _plain(file, fields, names, mode)
     if len(faces) == 0:
         file.notes.append("points, lines or empty parts are left out")
         return None
-    count = len(attributes["POSITION"])
+    if len(faces) > MAX_FACES:
+        raise MeshError(f"the model has more than {MAX_FACES:,} triangles: reduce it first")
+    count = len(read("POSITION"))
     if faces.max() >= count:
         bad = int(np.argwhere((faces >= count).any(axis=1))[0, 0])
         raise MeshError(f"face {bad} names vertex {int(faces[bad].max())} of {count}")
     used, inverse = np.unique(faces, return_inverse=True)
 
     def attribute(name: str, widths: tuple[int, ...]) -> Array | None:
-        values = attributes.get(name)
-        if values is None:
+        if name not in names:
             return None
+        values = read(name)
         if len(values) != count or values.shape[1] not in widths:
             raise MeshError(f"{name} has shape {values.shape}, expected {count} rows of {widths[-1]}")
         return values[used]
@@ -284,20 +296,19 @@ def _influences(attribute) -> tuple[Array | None, Array | None]:
     return np.concatenate(joints, axis=1), weight / np.where(total == 0, 1.0, total)
 
 
-def _plain(
-    file: GltfFile, fields: dict[str, Any], names: dict[str, Any], mode: int
-) -> tuple[Array, dict[str, Array]]:
-    attributes = {name: accessor(file, get(names, name, int)) for name in names if not name.startswith("_")}
+def _plain(file: GltfFile, fields: dict[str, Any], names: dict[str, Any], mode: int) -> tuple[Array, _Read]:
+    """The faces of a primitive, and how its attributes are read."""
+
+    def read(name: str) -> Array:
+        return accessor(file, get(names, name, int))
+
     which = get(fields, "indices", int, None)
-    indices: Array
     if which is None:
-        indices = np.arange(len(attributes["POSITION"]))
-    else:
-        indices = accessor(file, which)
-        if indices.dtype.kind != "u" or indices.shape[1] != 1:
-            raise MeshError("vertex indices must be unsigned whole numbers")
-        indices = indices[:, 0].astype(np.int64)
-    return _triangles(indices, mode), attributes
+        return _triangles(np.arange(len(read("POSITION"))), mode), read
+    indices = accessor(file, which)
+    if indices.dtype.kind != "u" or indices.shape[1] != 1:
+        raise MeshError("vertex indices must be unsigned whole numbers")
+    return _triangles(indices[:, 0].astype(np.int64), mode), read
 
 
 def _triangles(indices: Array, mode: int) -> Array:
@@ -314,8 +325,8 @@ def _triangles(indices: Array, mode: int) -> Array:
     return faces[~joined]
 
 
-def _draco(file: GltfFile, names: dict[str, Any], packed: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
-    """The faces and attributes of a Draco-compressed primitive."""
+def _draco(file: GltfFile, names: dict[str, Any], packed: dict[str, Any]) -> tuple[Array, _Read]:
+    """The same for a Draco-compressed primitive."""
     import DracoPy
 
     data = bytes(view_bytes(file, get(packed, "bufferView", int)))
@@ -327,19 +338,20 @@ def _draco(file: GltfFile, names: dict[str, Any], packed: dict[str, Any]) -> tup
     if faces is None or len(faces) == 0:
         raise MeshError("its Draco data holds no faces")
     by_id = {entry["unique_id"]: np.asarray(entry["data"]) for entry in decoded.attributes}
-    attributes = {}
     ids = get(packed, "attributes", dict)
-    for name in names:
+
+    def read(name: str) -> Array:
+        index = get(names, name, int)
         if name not in ids:
-            attributes[name] = accessor(file, get(names, name, int))
-            continue
+            return accessor(file, index)
         values = by_id.get(get(ids, name, int))
         if values is None:
             raise MeshError(f"its Draco data lacks the attribute {name}")
         values = values.reshape(len(values), -1)
-        scaled = get(item(file, "accessors", get(names, name, int)), "normalized", bool, False)
-        attributes[name] = normalised(values) if scaled else values
-    return np.asarray(faces, dtype=np.int64), attributes
+        scaled = get(item(file, "accessors", index), "normalized", bool, False)
+        return normalised(values) if scaled else values
+
+    return np.asarray(faces, dtype=np.int64), read
 
 
 def _times(matrices: Array, vectors: Array) -> Array:
@@ -371,7 +383,8 @@ def _place(part: _Part, world: Array, joints: Array | None) -> Mesh:
     if part.normal is not None:
         normal = _times(sign[:, None, None] * cofactor, part.normal) @ FROM_Y_UP.T
         length = np.linalg.norm(normal, axis=1, keepdims=True)
-        normal = (normal / np.where(length > 0, length, 1.0)).astype(np.float32)
+        as_is = (np.abs(length - 1) < 1e-6) | (length == 0)  # a unit vector keeps its very bits
+        normal = (normal / np.where(as_is, 1.0, length)).astype(np.float32)
     return Mesh(
         vertices=vertices,
         faces=np.ascontiguousarray(faces),

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lora3d.assets import MAX_BYTES, resource
+from lora3d.assets import resource
 from lora3d.camera import Array
 from lora3d.mesh import MeshError
 
+MAX_COUNT = 16_000_000  # elements of an accessor: more than MAX_FACES triangles have corners
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _KINDS = {
@@ -193,8 +194,8 @@ def _accessor(file: GltfFile, index: int) -> Array:
     if kind not in WIDTHS:
         raise MeshError(f"accessor {index} is of type {kind!r}, expected one of {', '.join(WIDTHS)}")
     width = WIDTHS[kind]
-    if not 1 <= count * width * dtype.itemsize <= MAX_BYTES:
-        raise MeshError(f"accessor {index} counts {count} elements")
+    if not 1 <= count <= MAX_COUNT:
+        raise MeshError(f"accessor {index} counts {count} elements, expected 1 to {MAX_COUNT:,}")
     view = get(fields, "bufferView", int, None)
     if view is None:
         values = np.zeros((count, width), dtype)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lora3d.assets import decode_image, resource
+from lora3d.assets import decode_image, require_total, resource
 from lora3d.camera import Array
 from lora3d.gltf_file import GltfFile, extension, get, item, numbers, view_bytes
 from lora3d.mesh import Material, MeshError, Wrap, srgb_to_linear
@@ -148,4 +148,5 @@ def _image(file: GltfFile, index: int) -> Array | None:
         except MeshError as error:
             file.notes.append(f"image {index} is left out: {error}")
             file.images[index] = None
+        require_total(file.images.values())
     return file.images[index]

@@ -278,6 +278,26 @@ def test_obj_without_its_mtl_is_grey_and_says_so(tmp_path):
     assert any("gone.mtl" in note for note in mesh.notes) and any("my paint" in note for note in mesh.notes)
 
 
+def test_obj_materials_share_one_texture(tmp_path):
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    write(
+        tmp_path,
+        "a.mtl",
+        "newmtl my paint\nmap_Kd a.png\nnewmtl other\nmap_Kd ./a.png\nnewmtl unused\nmap_Kd b.png",
+    )
+    text = TEXTURED.format(lib="a.mtl") + "usemtl other\nf 3/1 2/2 1/3\n"
+    one, two = load_mesh(write(tmp_path, "a.obj", text)).materials
+    assert one.name != two.name and one.texture is two.texture
+
+
+def test_an_image_bomb_is_not_unpacked(tmp_path):
+    Image.new("1", (12000, 12000)).save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 100_000
+    write(tmp_path, "a.mtl", "newmtl my paint\nmap_Kd a.png\n")
+    mesh = load_mesh(write(tmp_path, "a.obj", TEXTURED.format(lib="a.mtl")))
+    assert mesh.materials[0].texture is None and "too many" in mesh.notes[0]
+
+
 def test_obj_opacity(tmp_path):
     for statement, alpha in (("d 0.25", 0.25), ("Tr 0.75", 0.25), ("Tr 1", 1), ("d 0", 1), ("d x", 1)):
         write(tmp_path, "a.mtl", f"newmtl my paint\n{statement}\n")
