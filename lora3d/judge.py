@@ -58,7 +58,7 @@ def judge(
         scores["silhouette_iou"] = metrics.silhouette_iou(grid, tiles, true)
         pixels = tiles[list(grid.indices("rgb"))][metrics.coverage(grid, tiles)]
         if colours is not None and len(pixels):
-            scores["palette_distance"] = metrics.palette_distance(metrics.palette(pixels), colours)
+            scores["palette_distance"] = metrics.palette_distance(pixels, colours)
         try:
             lifted = lift(tiles, grid)
             scores["consistency_psnr"] = metrics.consistency_psnr(grid, tiles, _rendered(lifted, grid))

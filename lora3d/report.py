@@ -65,7 +65,7 @@ _METRICS = (
         "",
         False,
         4,
-        "colours of the views against the artist's training set, in Oklab; 0.02 is just visible",
+        "from the views’ colours to those of the artist’s training models, in Oklab; 0.02 is just visible",
     ),
 )
 
