@@ -1,0 +1,265 @@
+"""From where was this drawn? Fits a viewpoint to a drawing by silhouette, and chooses the side it shows.
+
+The model is rendered from a coarse lattice of viewpoints once (`make_gallery`), each picture framed as the
+drawing is: bounding box centred, longer side filling the tile. The best few are refined by halving steps,
+and mild perspectives tried. Silhouettes from opposite sides mirror each other, and many things have a
+symmetric outline, so colours and inner edges decide between views whose outlines agree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lora3d.camera import Array, Camera, orbit
+from lora3d.drawing import fit_reference
+from lora3d.grid import PRESETS, ViewGrid
+from lora3d.mesh import Mesh
+from lora3d.render import render
+
+SIZE = 48
+FILL = 0.9
+AZIMUTHS = tuple(range(0, 360, 15))
+ELEVATIONS = (0, 15, 30, 45, 60, 90)
+LOWEST, HIGHEST = -20.0, 90.0
+LENSES: tuple[float | None, ...] = (None, 25.0, 45.0)  # opening angles; None is orthographic
+STEPS = (7.5, 3.75, 1.9)
+# What colours and inner edges may outweigh in IoU; and what the front is preferred by, between equals.
+COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
+# Shading changes brightness, and a drawn outline is no inner edge: brightness counts less than hue, and this
+# many pixels along the outline do not count.
+BRIGHTNESS, RIM = 0.3, 2
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+POOR_IOU = 0.8
+
+_FRAME = PRESETS["box6"].with_tile(SIZE)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A viewpoint in the model's own frame.
+
+    Attributes:
+        azimuth_deg: in [0, 360), 0 at the front.
+        elevation_deg: absolute.
+        fov_deg: the lens that fitted best; None is orthographic.
+        iou: intersection over union of the two silhouettes, framed alike, in [0, 1].
+        score: what was maximised: the IoU and a share for colours and inner edges.
+    """
+
+    azimuth_deg: float
+    elevation_deg: float
+    fov_deg: float | None
+    iou: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """n pictures of SIZE px, framed alike, float32.
+
+    cover (n, s, s); colour (n, s, s, 4): what differs from grey, and brightness; edges (n, s, s, 1).
+    """
+
+    cover: Array
+    colour: Array
+    edges: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """A mesh and its pictures from the coarse lattice."""
+
+    mesh: Mesh
+    views: tuple[tuple[float, float, float | None], ...]
+    frames: Frames
+
+
+def make_gallery(mesh: Mesh) -> Gallery:
+    """The coarse pictures of a normalised mesh, for all its drawings."""
+    views = tuple((float(a), float(e), None) for e in ELEVATIONS for a in AZIMUTHS)
+    return Gallery(mesh, views, _render_frames(mesh, views))
+
+
+def fit_view(
+    gallery: Gallery,
+    drawing: Array,
+    *,
+    azimuth_deg: float | None = None,
+    elevation_deg: float | None = None,
+) -> Fit:
+    """The viewpoint from which the model looks most like the drawing (h, w, 4), its background transparent.
+
+    What is stated is kept; the rest is searched. Between equals the one nearest to the front wins.
+    """
+    target = _drawing_frame(drawing)
+    stated = azimuth_deg is not None, elevation_deg is not None
+    if stated == (False, False):
+        coarse = _judge(gallery.frames, gallery.views, target)
+        starts = _distinct(coarse, 4)
+    else:
+        azimuths = AZIMUTHS if azimuth_deg is None else (azimuth_deg % 360,)
+        elevations = ELEVATIONS if elevation_deg is None else (elevation_deg,)
+        views = tuple((float(a), float(e), None) for e in elevations for a in azimuths)
+        starts = _distinct(_judge(_render_frames(gallery.mesh, views), views, target), 4)
+    best = [start for start in starts if start.score > starts[0].score - 0.15]
+    for step in STEPS:
+        moves = [
+            (0.0 if stated[0] else a * step, 0.0 if stated[1] else e * step)
+            for a in (-1, 0, 1)
+            for e in (-1, 0, 1)
+        ]
+        best = [_improve(gallery.mesh, fit, moves, (fit.fov_deg,), target) for fit in best]
+        best = sorted(best, key=lambda fit: -fit.score)[: 2 if step == STEPS[0] else 1]
+    found = _improve(gallery.mesh, best[0], [(0.0, 0.0)], LENSES, target)
+    if found.fov_deg is not None and stated != (True, True):
+        found = _improve(gallery.mesh, found, moves, (found.fov_deg,), target)
+    return found
+
+
+def nearest_side(azimuth_deg: float) -> float:
+    """The multiple of 90° nearest to an azimuth, in [0, 360).
+
+    A drawing from a corner is as near to two sides. To be the same for all of them whatever the last digit
+    of a fit, what is up to 50° counter-clockwise of a side still belongs to it: corners are seen from +45°.
+    """
+    return 90.0 * (math.ceil((azimuth_deg - 50.0) / 90.0) % 4)
+
+
+def turn_for(grid: ViewGrid, azimuth_deg: float) -> float:
+    """Which azimuth of the model becomes the grid's front for a drawing seen from ``azimuth_deg``.
+
+    The nearest side where all cameras look along the axes orthographically (`box6`, `ortho4`), the drawing's
+    own azimuth elsewhere.
+    """
+    cameras = [cell.camera for cell in grid.cells if cell.camera is not None]
+    along = (
+        c.ortho_scale is not None and np.allclose(np.abs(c.matrix[:3, :3]).max(axis=0), 1.0, atol=1e-6)
+        for c in cameras
+    )
+    return nearest_side(azimuth_deg) if all(along) else azimuth_deg % 360
+
+
+def _improve(
+    mesh: Mesh,
+    fit: Fit,
+    moves: list[tuple[float, float]],
+    lenses: tuple[float | None, ...],
+    target: Frames,
+) -> Fit:
+    """The best of the fit itself and its neighbours."""
+    places = {
+        ((fit.azimuth_deg + a) % 360, min(max(fit.elevation_deg + e, LOWEST), HIGHEST), lens)
+        for a, e in moves
+        for lens in lenses
+    }
+    views = tuple(sorted(places - {(fit.azimuth_deg, fit.elevation_deg, fit.fov_deg)}, key=str))
+    if not views:
+        return fit
+    return max([fit, *_judge(_render_frames(mesh, views), views, target)], key=lambda found: found.score)
+
+
+def _distinct(fits: list[Fit], count: int) -> list[Fit]:
+    """The best few that are no neighbours of each other."""
+    chosen: list[Fit] = []
+    for fit in sorted(fits, key=lambda f: -f.score):
+        near = (
+            abs((fit.azimuth_deg - other.azimuth_deg + 180) % 360 - 180) <= 15
+            and abs(fit.elevation_deg - other.elevation_deg) <= 15
+            for other in chosen
+        )
+        if not any(near):
+            chosen.append(fit)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _judge(frames: Frames, views: tuple[tuple[float, float, float | None], ...], target: Frames) -> list[Fit]:
+    both = np.minimum(frames.cover, target.cover)
+    iou = both.sum((1, 2)) / np.maximum(np.maximum(frames.cover, target.cover).sum((1, 2)), 1e-6)
+    inner = ndimage.minimum_filter(both, (1, 2 * RIM + 1, 2 * RIM + 1))
+    colour = _correlation(frames.colour, target.colour, inner)
+    edges = _correlation(frames.edges, target.edges, inner)
+    front = np.cos(np.radians([view[0] for view in views]))
+    score = iou + COLOUR * colour + EDGES * edges + FRONT * front
+    return [
+        Fit(azimuth, elevation, lens, float(i), float(s))
+        for (azimuth, elevation, lens), i, s in zip(views, iou, score, strict=True)
+    ]
+
+
+def _correlation(a: Array, b: Array, weight: Array) -> Array:
+    """Weighted correlation (n,) of pictures (n, s, s, c) with one; near 0 where either is plain."""
+    total = weight.sum((1, 2))[:, None, None, None] + 1e-6
+    weight = weight[..., None]
+    a = a - (a * weight).sum((1, 2), keepdims=True) / total
+    b = b - (b * weight).sum((1, 2), keepdims=True) / total
+    both = (weight * a * b).sum((1, 2, 3))
+    size = np.sqrt((weight * a * a).sum((1, 2, 3)) * (weight * b * b).sum((1, 2, 3)))
+    return both / (size + 2e-3 * total[:, 0, 0, 0])
+
+
+def _drawing_frame(drawing: Array) -> Frames:
+    rgb, cover = fit_reference(_FRAME, drawing)
+    white = np.asarray(_FRAME.background, np.float32) * (1 - cover[..., None])
+    return _frames((rgb - white)[None], cover[None], None)
+
+
+def _render_frames(mesh: Mesh, views: tuple[tuple[float, float, float | None], ...]) -> Frames:
+    seen = render(mesh, [framed_camera(mesh, *view) for view in views], SIZE)
+    cover = seen.rgba[..., 3]
+    return _frames(seen.rgba[..., :3] * cover[..., None], cover, seen.normal)
+
+
+def _frames(premultiplied: Array, cover: Array, normal: Array | None) -> Frames:
+    """Colours (n, s, s, 3) are blurred a little, but not mixed with the background."""
+    blurred = ndimage.gaussian_filter(np.append(premultiplied, cover[..., None], axis=-1), (0, 1, 1, 0))
+    rgb = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3)
+    edges = _gradient(rgb)
+    if normal is not None:
+        # Creases show in a drawing even where the colour does not change.
+        edges = np.maximum(edges, 0.5 * _gradient(normal))
+    luma = (rgb @ _LUMA)[..., None]
+    colour = np.concatenate([rgb - luma, BRIGHTNESS * luma], axis=-1)
+    return Frames(cover, colour, ndimage.gaussian_filter(edges, (0, 1, 1))[..., None])
+
+
+def framed_camera(mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg: float | None) -> Camera:
+    """A camera on an orbit in which the mesh's outline is centred and its longer side fills FILL."""
+    if fov_deg is None:
+        pose = orbit(azimuth_deg, elevation_deg, 1.5, ortho_scale=1.0).matrix
+        flat = mesh.vertices @ pose[:3, :2]
+        low, high = flat.min(axis=0), flat.max(axis=0)
+        pose[:3, 3] += pose[:3, :2] @ ((low + high) / 2)
+        return Camera(tuple(pose.ravel().tolist()), None, float((high - low).max() / FILL))
+    # The same eye, turned toward the middle of what it sees.
+    distance = 0.52 / math.sin(math.radians(fov_deg) / 2)
+    pose = orbit(azimuth_deg, elevation_deg, distance, fov_deg=fov_deg).matrix
+    low, high = _tangents(mesh, pose)
+    x, y = (low + high) / 2
+    back = pose[:3, :3] @ (np.array([-x, -y, 1.0]) / math.sqrt(1 + x * x + y * y))
+    right = np.cross(pose[:3, 1], back)
+    right /= np.linalg.norm(right)
+    pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
+    low, high = _tangents(mesh, pose)
+    half = float(np.abs([low, high]).max()) / FILL
+    return Camera(tuple(pose.ravel().tolist()), math.degrees(2 * math.atan(half)))
+
+
+def _tangents(mesh: Mesh, pose: Array) -> tuple[Array, Array]:
+    """The bounding box (2,), (2,) of the vertices' images at depth 1."""
+    local = (mesh.vertices - pose[:3, 3]) @ pose[:3, :3]
+    flat = local[:, :2] / -local[:, 2:]
+    return flat.min(axis=0), flat.max(axis=0)
+
+
+def _gradient(picture: Array) -> Array:
+    """The largest step (n, s, s) to the left or upper neighbour in any channel of (n, s, s, c)."""
+    steps = np.zeros(picture.shape[:-1], np.float32)
+    steps[:, 1:] = np.abs(np.diff(picture, axis=1)).max(axis=-1)
+    steps[:, :, 1:] = np.maximum(steps[:, :, 1:], np.abs(np.diff(picture, axis=2)).max(axis=-1))
+    return steps

@@ -1,0 +1,127 @@
+"""Is this the same shape? Compares models by what their six sides look like, whatever their files.
+
+A twin in another format may have other vertices, another up-axis and rounded numbers; a mirrored copy or
+another colour must stay something of its own. So a look holds moments of the surface, which no triangulation
+changes, and small pictures from the six sides, which see colour and handedness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora3d.camera import Array, Camera
+from lora3d.data_prep.stream import turn_views
+from lora3d.grid import PRESETS
+from lora3d.mesh import Mesh
+from lora3d.render import render
+
+SIZE = 32
+_SIDES = PRESETS["box6"].cameras("rgb")
+# Relative difference of the moments, and mean difference of the pictures in [0, 1], that rounding explains.
+SAME_MOMENTS, SAME_PICTURE, SAME_COLOUR = 4e-3, 0.012, 0.04
+# Mean IoU of the six outlines, and mean difference of depths where both are, of variants of one thing.
+ALIKE_IOU, ALIKE_DEPTH = 0.93, 0.012
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a normalised mesh looks like.
+
+    Attributes:
+        moments: (6,) float64, the same for any rotation and triangulation: surface area, the three second
+            moments about the surface's centre, that centre's distance from the box's, the volume.
+        views: (u, 6, s, s, 4) uint8; rgb over black and nearness from the sides of `box6`, for u ways up.
+        plain: the file has no colours.
+    """
+
+    moments: Array
+    views: Array
+    plain: bool
+
+
+def look_of(mesh: Mesh, *, any_way_up: bool) -> Look:
+    """``any_way_up``: the file's format does not say which axis is up, so that two more are looked at."""
+    tilts = [np.eye(3)]
+    if any_way_up:
+        tilts += [np.array([[1, 0, 0], [0, 0, -s], [0, s, 0]], dtype=np.float64) for s in (1, -1)]
+    views = []
+    for tilt in tilts:
+        # Turning the eye by the inverse is cheaper than turning the mesh.
+        cameras = []
+        for camera in _SIDES:
+            pose = camera.matrix
+            pose[:3] = tilt.T @ pose[:3]
+            cameras.append(Camera(tuple(pose.ravel().tolist()), None, camera.ortho_scale))
+        seen = render(mesh, cameras, SIZE, samples=1)
+        near = np.where(np.isfinite(seen.depth), np.clip(1.75 - seen.depth, 0.25, 1.25) / 1.25, 0.0)
+        colour = seen.rgba[..., :3] * seen.rgba[..., 3:]
+        views.append(np.concatenate([colour, near[..., None]], axis=-1))
+    pictures = (np.stack(views) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    return Look(_moments(mesh), pictures, _is_plain(mesh))
+
+
+def same_object(a: Look, b: Look) -> bool:
+    """The same geometry, and the same colours unless one of the files has none."""
+    scale = np.maximum(np.maximum(np.abs(a.moments), np.abs(b.moments)), 0.05)
+    if (np.abs(a.moments - b.moments) > SAME_MOMENTS * scale).any():
+        return False
+    for x, y in _placements(a, b):
+        if np.abs(x[..., 3] - y[..., 3]).mean() > SAME_PICTURE:
+            continue
+        if a.plain or b.plain:
+            return True
+        both = (x[..., 3] > 0) & (y[..., 3] > 0)
+        if both.any() and np.abs(x[both, :3] - y[both, :3]).mean() <= SAME_COLOUR:
+            return True
+    return False
+
+
+def alike(a: Look, b: Look) -> bool:
+    """Nearly the same shape whatever the colours: variants of one thing, to be held out together."""
+    return any(iou >= ALIKE_IOU and depth <= ALIKE_DEPTH for iou, depth in similarity(a, b))
+
+
+def similarity(a: Look, b: Look) -> list[tuple[float, float]]:
+    """For each placement: mean IoU of the six outlines, mean difference of nearness where both are."""
+    found = []
+    for x, y in _placements(a, b):
+        p, q = x[..., 3] > 0, y[..., 3] > 0
+        both, either = (p & q).sum((1, 2)), (p | q).sum((1, 2))
+        iou = float((both / np.maximum(either, 1)).mean())
+        difference = np.abs(x[..., 3] - y[..., 3])[p & q]
+        found.append((iou, float(difference.mean()) if len(difference) else 1.0))
+    return found
+
+
+def _placements(a: Look, b: Look):
+    """Pairs of (6, s, s, 4) float32 in [0, 1]: a as it is, b turned to each side and set each way up."""
+    # Where both formats do not say what is up, they say so in the same way: one of them stays.
+    first, second = (a.views, b.views[:1]) if len(a.views) > len(b.views) else (a.views[:1], b.views)
+    for x in first:
+        for y in second:
+            for side in range(4):
+                yield x.astype(np.float32) / 255, turn_views(y, side).astype(np.float32) / 255
+
+
+def _moments(mesh: Mesh) -> Array:
+    corners = mesh.vertices.astype(np.float64)[mesh.faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=1) / 2
+    total = max(float(area.sum()), 1e-12)
+    middle = corners.mean(axis=1)
+    centre = (middle * area[:, None]).sum(axis=0) / total
+    # The integral of x xᵀ over a triangle: its area times (9 m mᵀ + Σ c cᵀ) / 12.
+    rest, m = corners - centre, middle - centre
+    second = np.einsum("f,fi,fj->ij", area * 0.75, m, m) + np.einsum("f,fki,fkj->ij", area / 12, rest, rest)
+    volume = abs(float(np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])))) / 6
+    eigenvalues = np.sqrt(np.maximum(np.linalg.eigvalsh(second / total), 0.0))
+    return np.array([total, *eigenvalues, float(np.linalg.norm(centre)), volume])
+
+
+def _is_plain(mesh: Mesh) -> bool:
+    materials = {m.base_color[:3] for m in mesh.materials}
+    return (
+        mesh.corner_color is None and len(materials) == 1 and all(m.texture is None for m in mesh.materials)
+    )
