@@ -144,7 +144,7 @@ class PretrainConfig:
     ema: float = 0.999
     sampler_shift: float = 4.0
     codec_shapes: int = 1500
-    codec_steps: int = 4000
+    codec_steps: int = 1600
     seed: int = 0
 
 

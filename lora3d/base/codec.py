@@ -97,7 +97,7 @@ def train_decoder(
     pictures: Tensor,
     *,
     steps: int,
-    batch: int = 32,
+    batch: int = 16,
     learning_rate: float = 2e-3,
     blur: float = 0.03,
     seed: int = 0,

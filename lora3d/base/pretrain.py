@@ -26,7 +26,7 @@ from lora3d.base.build import (
     new_unet,
     save_base,
 )
-from lora3d.base.codec import new_codec, principal_components, set_encoder
+from lora3d.base.codec import new_codec, principal_components, set_encoder, train_decoder
 from lora3d.base.mini import denoise_strip, ray_channels, tokenize
 from lora3d.data_prep.stream import Example, make_example, stream_examples, turn_views
 from lora3d.device import autocast, choose_device, choose_dtype
@@ -50,14 +50,16 @@ class Networks:
         return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
 
 
-def fit_codec(config: PretrainConfig, grid: ViewGrid) -> tuple[AutoencoderTiny, list[str]]:
-    """The codec with its closed-form encoder (its decoder untrained), and the captions of the shapes it saw."""
+def fit_codec(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> tuple[AutoencoderTiny, list[str]]:
+    """The codec, fitted to ``codec_shapes`` shapes, and their captions: its encoder in closed form, its decoder trained."""
     examples = [_example(config, grid, i) for i in range(config.codec_shapes)]
-    pictures = torch.from_numpy(np.concatenate([np.concatenate([e.views, e.drawings]) for e in examples]))
-    mean, components, variances = principal_components(pictures.movedim(-1, 1).float() / 255)
+    bytes_ = torch.from_numpy(np.concatenate([np.concatenate([e.views, e.drawings]) for e in examples]))
+    pictures = bytes_.movedim(-1, 1)
+    torch.manual_seed(config.seed)
     codec = new_codec()
-    set_encoder(codec, mean, components, variances)
-    return codec.eval(), [e.caption for e in examples]
+    set_encoder(codec, *principal_components(pictures.float() / 255))
+    train_decoder(codec, pictures, steps=config.codec_steps, autocast_dtype=dtype, seed=config.seed)
+    return codec, [e.caption for e in examples]
 
 
 def _example(config: PretrainConfig, grid: ViewGrid, seed: int) -> Example:
@@ -191,7 +193,7 @@ def pretrain(
     generator = torch.Generator().manual_seed(config.seed)
     grid = PRESETS["box6"].with_tile(config.tile)
     if init is None and not (out / "init").exists():
-        _save(out / "init", _new_networks(config, grid), grid, config)
+        _save(out / "init", _new_networks(config, grid, dtype), grid, config)
     # Always from disk, so that training sees the codec as it ships: rounded to fp16.
     networks = _load_networks(init or out / "init")
 
@@ -323,8 +325,8 @@ def _save_state(path: Path, model, optimiser, average, step: int, seen: int, fre
     temporary.replace(path)
 
 
-def _new_networks(config: PretrainConfig, grid: ViewGrid) -> Networks:
-    vae, captions = fit_codec(config, grid)
+def _new_networks(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> Networks:
+    vae, captions = fit_codec(config, grid, dtype)
     tokenizer = new_tokenizer(captions, config.size)
     return Networks(new_unet(config.size, grid), new_text_encoder(tokenizer, config.size), tokenizer, vae)
 

@@ -1,0 +1,86 @@
+"""The base's training stream and loop, at toy size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lora3d.base import load_base
+from lora3d.base.codec import new_codec, principal_components, psnr, set_encoder, train_decoder
+from lora3d.base.pretrain import pretrain, rate_at
+from lora3d.data_prep.procedural import make_shape
+from lora3d.data_prep.stream import make_example, turn_views
+from lora3d.errors import InputError
+from lora3d.grid import PRESETS
+from lora3d.mesh import turn
+from lora3d.recipe import MiniSize, PretrainConfig
+from lora3d.render import render_tiles
+
+GRID = PRESETS["box6"]
+TOY = PretrainConfig(
+    size=MiniSize(channels=(32, 32), heads=(1, 1), text_width=32, text_layers=1, tokens=16, vocabulary=600),
+    steps=6, batch=4, pool=16, drawings=2, warmup=2, codec_shapes=12, codec_steps=4,
+)  # fmt: skip
+
+
+def test_example_n_is_the_same_bytes_everywhere():
+    first, again, other = make_example(5, GRID), make_example(5, GRID), make_example(6, GRID)
+    assert np.array_equal(first.views, again.views) and np.array_equal(first.drawings, again.drawings)
+    assert first.caption == again.caption and not np.array_equal(first.views, other.views)
+    assert first.views.shape == (6, 64, 64, 4) and first.drawings.shape == (4, 64, 64, 4)
+
+
+@pytest.mark.parametrize("side", range(4))
+@pytest.mark.parametrize("seed", [0, 7])
+def test_turning_views_equals_turning_the_object(seed, side):
+    mesh = make_shape(seed, "assembly").mesh
+
+    def views(m):
+        rows = render_tiles(m, GRID).reshape(2, 7, 64, 64, 3)
+        return np.concatenate([rows[0, 1:], rows[1, 1:, ..., :1]], axis=-1)
+
+    off = np.abs(turn_views(views(mesh), side) - views(turn(mesh, 90.0 * side)))
+    # A pixel on an edge may fall to either side.
+    assert (off.max(axis=(1, 2, 3)) < 1e-3).sum() >= 4 and off.mean() < 1e-3
+
+
+def test_other_grids_are_refused():
+    with pytest.raises(InputError, match="box6"):
+        make_example(0, PRESETS["zero123plus"])
+
+
+def test_the_rate_is_a_trapezoid():
+    config = replace(TOY, steps=100, warmup=10, decay_share=0.3)
+    rates = [rate_at(i, config) for i in range(100)]
+    assert rates[0] == pytest.approx(0.1) and set(rates[9:71]) == {1.0} and rates[99] == pytest.approx(1 / 30)
+
+
+@pytest.mark.slow
+def test_the_decoder_learns():
+    torch.manual_seed(0)
+    coarse = torch.rand(48, 4, 8, 8)
+    pictures = (torch.nn.functional.interpolate(coarse, size=64, mode="bilinear") * 255).to(torch.uint8)
+    codec = new_codec()
+    set_encoder(codec, *principal_components(pictures.float() / 255))
+    before = psnr(codec, pictures[:16])
+    train_decoder(codec, pictures, steps=40, batch=8, report_every=20)
+    after = psnr(codec, pictures[:16])
+    assert after[0] > before[0] + 3 and after[1] > before[1] + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [64, 128])
+def test_the_base_trains_stops_and_resumes(tmp_path, tile):
+    out = tmp_path / "run"
+    config = replace(TOY, tile=tile, steps=3)
+    pretrain(config, out, precision="fp32", device_name="cpu", log_every=1, save_every=3)
+    folder = pretrain(replace(config, steps=6), out, resume=True, precision="fp32", device_name="cpu", log_every=1, save_every=3)  # fmt: skip
+    records = [json.loads(line) for line in (out / "train.log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6] and records[-1]["seen"] == 24
+    assert all(np.isfinite(r["loss"]) for r in records) and "held_out" in records[-1]
+    base = load_base(folder)
+    assert base.grid.tile == tile and base.revision != load_base(out / "init").revision

@@ -1,0 +1,164 @@
+"""The trainer on a toy base: it learns, resumes to the same bytes, and refuses what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from lora3d.adapter import read_card, verify
+from lora3d.base import load_base
+from lora3d.dataset import Row, write_dataset
+from lora3d.drawing import fit_reference
+from lora3d.errors import InputError
+from lora3d.grid import PRESETS
+from lora3d.mesh import glb_bytes
+from lora3d.recipe import TrainConfig
+from lora3d.render import render_tiles
+from lora3d.train import Cached, make_batch, rate_at, run_folder, train
+from tests.conftest import make_box
+
+GRID = PRESETS["box6"]
+
+
+def make_rows() -> list[Row]:
+    """Ten boxes of two artists' colours; the last three are held out."""
+    rows = []
+    for i in range(10):
+        mesh = make_box((1, 0.4 + 0.05 * i, 0.3 + 0.06 * i), (0.7, 0.1 + 0.02 * i, 0.05))
+        tiles = render_tiles(mesh, GRID)
+        rgba = np.concatenate([tiles[1], (tiles[8][..., :1] > 0).astype(np.float32)], axis=-1)
+        rgb, alpha = fit_reference(GRID, rgba)
+        tiles[GRID.indices("reference")[0]] = rgb
+        tiles[GRID.indices("reference_alpha")[0]] = alpha[..., None]
+        rows.append(
+            Row(f"box{i}", tiles, f"box {i}", f"box{i}", "test" if i > 6 else "train", "CC-BY-4.0", "Ada", "", glb_bytes(mesh))
+        )  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "boxes"
+    write_dataset(make_rows(), folder, GRID)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(toy_base) -> TrainConfig:
+    return TrainConfig(
+        base=str(toy_base), rank=4, steps=12, batch=2, learning_rate=5e-3, warmup=2, held_out_every=6, sample_every=0,
+        checkpoint_every=4, device="cpu", precision="fp32", trigger="inkfold",
+    )  # fmt: skip
+
+
+def quiet(*args, **kwargs):
+    return train(*args, progress=False, report=lambda text: None, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def run(config, dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "whole"
+    return out, quiet(config, dataset, out)
+
+
+def test_the_run_leaves_an_adapter_that_does_something(run, config):
+    out, result = run
+    card = read_card(result.adapter)
+    assert verify(result.adapter, config.base)["largest_change"] > 0
+    assert card.licenses == ["CC-BY-4.0"] and card.artists == ["Ada"] and card.assets == 7
+    assert card.trigger == "inkfold" and card.metrics["steps"] == 12 and card.metrics["held_out_loss"] > 0
+    records = [json.loads(line) for line in (out / "train.log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == list(range(1, 13))
+    assert [r["step"] for r in records if "held_out" in r] == [6, 12]
+
+
+@pytest.mark.parametrize("stop", [4, 8])
+def test_a_resumed_run_ends_in_the_same_bytes(run, config, dataset, tmp_path, stop):
+    """Killed after ``stop`` steps: what a later checkpoint or step wrote is gone."""
+    out, result = run
+    again = tmp_path / "again"
+    again.mkdir()
+    quiet_config = config
+    shutil.copy(out / "recipe.json", again)
+    lines = (out / "train.log.jsonl").read_text().splitlines(keepends=True)
+    (again / "train.log.jsonl").write_text("".join(lines[: stop + 2]))
+    first = quiet(quiet_config, dataset, tmp_path / "full")  # keeps its own checkpoints
+    for folder in sorted((tmp_path / "full" / "checkpoints").glob("step-*")):
+        if int(folder.name[5:]) <= stop:
+            shutil.copytree(folder, again / "checkpoints" / folder.name)
+    resumed = quiet(quiet_config, dataset, again, resume=True)
+    assert first.adapter.read_bytes() == result.adapter.read_bytes()
+    assert resumed.adapter.read_bytes() == result.adapter.read_bytes()
+
+
+def test_a_second_run_into_the_same_folder_wants_resume(run, config, dataset):
+    with pytest.raises(InputError, match="--resume"):
+        quiet(config, dataset, run[0])
+
+
+def test_resuming_a_finished_run_gives_the_same_adapter(run, config, dataset):
+    before = run[1].adapter.read_bytes()
+    assert quiet(config, dataset, run[0], resume=True).adapter.read_bytes() == before
+
+
+def test_resume_refuses_another_recipe_by_name(run, config, dataset):
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="another rank"):
+        quiet(replace(config, rank=8), dataset, run[0], resume=True)
+
+
+def test_two_trainers_do_not_share_a_folder(tmp_path):
+    with (
+        run_folder(tmp_path / "run", resume=False),
+        pytest.raises(InputError, match="in use by another trainer"),
+        run_folder(tmp_path / "run", resume=True),
+    ):
+        pass
+
+
+def test_a_dataset_of_another_grid_is_refused_with_both_names(config, tmp_path):
+    other = GRID.with_tile(32)
+    mesh = make_box()
+    row = Row("box", render_tiles(mesh, other), "box", "box", "train", "CC0-1.0", "", "", glb_bytes(mesh))
+    write_dataset([row], tmp_path / "data", other)
+    with pytest.raises(InputError, match="dataset data.*tile is 32 against 64"):
+        quiet(config, tmp_path / "data", tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_names_step_and_assets_and_saves_nothing(config, dataset, tmp_path):
+    from dataclasses import replace
+
+    wild = replace(config, learning_rate=1e30, warmup=1, clip=1e30)
+    with pytest.raises(InputError, match=r"at step \d+; the batch was box\d"):
+        quiet(wild, dataset, tmp_path / "run")
+    assert not (tmp_path / "run" / "adapter.safetensors").exists()
+
+
+def test_every_row_is_seen_equally_often(config):
+    rows = Cached([str(i) for i in range(5)], torch.zeros(5, 7, 1, 1, 1), torch.zeros(5, 2, 3))
+    seen = [i for step in range(10) for i in make_batch(rows, torch.zeros(2, 3), config, step, torch.device("cpu"))["rows"].tolist()]  # fmt: skip
+    assert sorted(seen) == sorted(list(range(5)) * 4)
+    assert all(sorted(seen[k : k + 5]) == list(range(5)) for k in range(0, 20, 5))
+
+
+def test_a_batch_depends_on_seed_and_step_alone(config, toy_base):
+    base = load_base(toy_base)
+    rows = Cached(["a", "b", "c"], torch.randn(3, *base.latent_shape), torch.randn(3, 16, 32))
+    nothing = base.embed([""]).tokens[0]
+    first, again = (make_batch(rows, nothing, config, 5, base.device) for _ in range(2))
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not torch.equal(first["noisy"], make_batch(rows, nothing, config, 6, base.device)["noisy"])
+    known = first["known"]
+    assert torch.equal(first["noisy"][known], first["clean"][known]) and not first["weight"][known].any()
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero():
+    config = TrainConfig(steps=100, warmup=10, decay_share=0.2)
+    rates = [rate_at(i, config) for i in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[50] == 1 and rates[99] == pytest.approx(0.05)
+    assert rates[9:81] == [1.0] * 72 and rates == sorted(rates[:10]) + rates[10:80] + sorted(rates[80:], reverse=True)
