@@ -7,14 +7,14 @@ changes, and small pictures from the six sides, which see colour and handedness.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from lora3d.camera import Array, Camera
-from lora3d.data_prep.stream import turn_views
 from lora3d.grid import PRESETS
-from lora3d.mesh import Mesh
+from lora3d.mesh import GREY, Mesh
 from lora3d.render import render
 
 SIZE = 32
@@ -41,7 +41,7 @@ class Look:
     plain: bool
 
 
-def look_of(mesh: Mesh, *, any_way_up: bool) -> Look:
+def look_of(mesh: Mesh, *, any_way_up: bool = False) -> Look:
     """``any_way_up``: the file's format does not say which axis is up, so that two more are looked at."""
     tilts = [np.eye(3)]
     if any_way_up:
@@ -64,8 +64,7 @@ def look_of(mesh: Mesh, *, any_way_up: bool) -> Look:
 
 def same_object(a: Look, b: Look) -> bool:
     """The same geometry, and the same colours unless one of the files has none."""
-    scale = np.maximum(np.maximum(np.abs(a.moments), np.abs(b.moments)), 0.05)
-    if (np.abs(a.moments - b.moments) > SAME_MOMENTS * scale).any():
+    if not _close(a.moments, b.moments):
         return False
     for x, y in _placements(a, b):
         if np.abs(x[..., 3] - y[..., 3]).mean() > SAME_PICTURE:
@@ -76,6 +75,18 @@ def same_object(a: Look, b: Look) -> bool:
         if both.any() and np.abs(x[both, :3] - y[both, :3]).mean() <= SAME_COLOUR:
             return True
     return False
+
+
+def turn_views(views: Array, side: int) -> Array:
+    """Six views of a box (6, s, s, c) after the object's side at 90°·``side`` was turned to the front."""
+    sides = np.roll(views[:4], -side, axis=0)
+    return np.stack([*sides, np.rot90(views[4], -side), np.rot90(views[5], side)])
+
+
+def _close(a: Array, b: Array) -> Array:
+    """Whether moments (..., 6) agree."""
+    scale = np.maximum(np.maximum(np.abs(a), np.abs(b)), 0.05)
+    return (np.abs(a - b) <= SAME_MOMENTS * scale).all(axis=-1)
 
 
 def alike(a: Look, b: Look) -> bool:
@@ -95,7 +106,7 @@ def similarity(a: Look, b: Look) -> list[tuple[float, float]]:
     return found
 
 
-def _placements(a: Look, b: Look):
+def _placements(a: Look, b: Look) -> Iterator[tuple[Array, Array]]:
     """Pairs of (6, s, s, 4) float32 in [0, 1]: a as it is, b turned to each side and set each way up."""
     # Where both formats do not say what is up, they say so in the same way: one of them stays.
     first, second = (a.views, b.views[:1]) if len(a.views) > len(b.views) else (a.views[:1], b.views)
@@ -121,7 +132,41 @@ def _moments(mesh: Mesh) -> Array:
 
 
 def _is_plain(mesh: Mesh) -> bool:
-    materials = {m.base_color[:3] for m in mesh.materials}
-    return (
-        mesh.corner_color is None and len(materials) == 1 and all(m.texture is None for m in mesh.materials)
-    )
+    """No colours of its own: what the loaders give to files without any."""
+    bare = all(m.texture is None and m.base_color == GREY for m in mesh.materials)
+    return bare and mesh.corner_color is None
+
+
+def find_duplicates(looks: Mapping[str, Look]) -> dict[str, str]:
+    """Files that show the same object as an earlier one, and which; in the order of ``looks``."""
+    files = list(looks)
+    moments = np.array([looks[f].moments for f in files]).reshape(len(files), -1)
+    first: dict[str, str] = {}
+    for i, file in enumerate(files):
+        close = np.flatnonzero(_close(moments[:i], moments[i]))
+        earlier = (files[j] for j in close if files[j] not in first)
+        twin = next((f for f in earlier if same_object(looks[file], looks[f])), None)
+        if twin is not None:
+            first[file] = twin
+    return first
+
+
+def find_alike(looks: Mapping[str, Look]) -> list[tuple[str, str]]:
+    """Pairs that link everything alike; what is linked already is not compared again."""
+    files = list(looks)
+    covers = np.array([(looks[f].views[0, ..., 3] > 0).mean((1, 2)) for f in files]).reshape(len(files), 6)
+    group = list(range(len(files)))
+    pairs = []
+    for i, file in enumerate(files):
+        # The IoU of two outlines is at most the ratio of their areas.
+        best = np.zeros(i)
+        for side in range(4):
+            turned = np.concatenate([np.roll(covers[i, :4], -side), covers[i, 4:]])
+            low, high = np.minimum(covers[:i], turned), np.maximum(covers[:i], turned)
+            best = np.maximum(best, (low / np.maximum(high, 1e-9)).mean(axis=1))
+        for j in np.flatnonzero(best >= ALIKE_IOU):
+            if group[i] != group[j] and alike(looks[files[j]], looks[file]):
+                pairs.append((files[j], file))
+                old, new = group[i], group[j]
+                group = [new if g == old else g for g in group]
+    return pairs

@@ -1,0 +1,254 @@
+"""One model file to its rows: load, fit the drawings, render the views. Runs in a worker process."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lora3d.camera import Array, Camera
+from lora3d.data_prep.drawings import draw, random_camera
+from lora3d.data_prep.match import POOR_IOU, Fit, Gallery, fit_view, make_gallery, turn_for
+from lora3d.data_prep.shapes import Look, look_of
+from lora3d.data_prep.sources import Asset, Drawing
+from lora3d.dataset_rows import Row, encode_rows, to_bytes
+from lora3d.drawing import COVERED, fit_reference, read_drawing
+from lora3d.errors import InputError
+from lora3d.grid import PRESETS, ViewGrid
+from lora3d.mesh import Mesh, glb_bytes, load_mesh, normalise, turn
+from lora3d.render import render, render_tiles
+
+MAX_REFERENCE = 512  # pixels; a stored drawing's longer side
+# A picture that only bears the model's name, and looks like this little of it, is taken for something else.
+UNRELATED_IOU = 0.5
+FIT_GAIN = 0.1
+SPREAD_DEG = 39.0
+_ANY_WAY_UP = (".stl", ".ply", ".off")
+
+
+@dataclass(frozen=True)
+class Task:
+    """An asset to prepare: ``path`` is the model, ``parts`` where its rows are written as Parquet."""
+
+    root: Path
+    asset: Asset
+    grid: ViewGrid
+    seed: int
+    parts: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the parent needs to know of an asset; its rows lie in ``part``.
+
+    ious: of the drawings that became rows.
+    """
+
+    part: Path
+    look: Look
+    faces: int
+    ious: tuple[float, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare(task: Task) -> Prepared:
+    """Writes the rows of one asset, one a usable drawing, or one with a rendered reference.
+
+    Subject and split are left empty: they depend on the other assets. Raises InputError, with a reason for a
+    person, where the model cannot be used.
+    """
+    path = task.root / task.asset.file
+    mesh = normalise(load_mesh(path, root=task.root))
+    look = look_of(mesh, any_way_up=path.suffix.lower() in _ANY_WAY_UP)
+    require_visible(mesh, look)
+    warnings = [*task.asset.warnings, *mesh.notes]
+    references = _drawn(task, mesh, warnings)
+    if not references:
+        if task.asset.drawings or task.asset.warnings:
+            warnings.append("none of its drawings can be used: a rendering stands in")
+        references = [_rendered(task, mesh)]
+    rows = _rows(task, mesh, references, warnings)
+    part = task.parts / f"{hashlib.sha256(task.asset.file.encode()).hexdigest()[:24]}.parquet"
+    pq.write_table(encode_rows(rows, task.grid), part)
+    ious = tuple(row.reference_iou for row in rows if row.reference_iou is not None)
+    said = (*warnings, *(f"{r.drawing}: {r.warning}" for r in references if r.warning))
+    return Prepared(part, look, len(mesh.faces), ious, tuple(dict.fromkeys(said)))
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A drawing and from where it shows the model; pixels (h, w, 4) uint8, cropped."""
+
+    drawing: str
+    pixels: Array
+    azimuth_deg: float
+    elevation_deg: float
+    iou: float | None = None
+    warning: str = ""
+
+
+def require_visible(mesh: Mesh, look: Look) -> None:
+    """Raises InputError for a model of which the six sides show nothing, or only one of them anything."""
+    seen = int((look.views[0, ..., 3] > 0).any(axis=(1, 2)).sum())
+    if seen < 2:
+        # Needles slip between the pixels of a look.
+        fine = render(mesh, PRESETS["box6"].cameras("rgb"), 256, samples=1)
+        seen = int(np.isfinite(fine.depth).any(axis=(1, 2)).sum())
+    if seen == 0:
+        raise InputError("renders blank: its faces have no area or are wholly transparent")
+    if seen == 1:
+        raise InputError("can be seen from one side only: a single sheet without a back; make it two-sided")
+
+
+def _drawn(task: Task, mesh: Mesh, warnings: list[str]) -> list[Reference]:
+    """The asset's usable drawings; what is wrong with the others is added to ``warnings``."""
+    references: list[Reference] = []
+    gallery: Gallery | None = None
+    for drawing in task.asset.drawings:
+        try:
+            rgba = _cropped(read_drawing(task.root / drawing.file))
+        except InputError as error:
+            text = " ".join(str(error).replace(f"{task.root}/", "").split())
+            warnings.append(f"drawing left out: {text}")
+            continue
+        gallery = gallery or make_gallery(mesh)
+        reference = _place(gallery, drawing, rgba)
+        if reference is None:
+            warnings.append(f"{drawing.file} bears the model's name but shows something else: left out")
+        else:
+            references.append(reference)
+    return references
+
+
+def _place(gallery: Gallery, drawing: Drawing, rgba: Array) -> Reference | None:
+    """Where a drawing shows the model from, as stated or fitted; None for an unrelated picture."""
+    stated = drawing.azimuth_deg is not None
+    fit = fit_view(gallery, rgba, azimuth_deg=drawing.azimuth_deg, elevation_deg=drawing.elevation_deg)
+    if drawing.by_name and not stated and fit.iou < UNRELATED_IOU:
+        return None
+    warning = _doubt(gallery, rgba, fit, stated) if fit.iou < POOR_IOU else ""
+    azimuth = drawing.azimuth_deg % 360 if drawing.azimuth_deg is not None else fit.azimuth_deg
+    return Reference(
+        drawing.file,
+        to_bytes(rgba),
+        round(azimuth, 2),
+        round(fit.elevation_deg, 2),
+        round(fit.iou, 4),
+        warning,
+    )
+
+
+def _doubt(gallery: Gallery, rgba: Array, fit: Fit, stated: bool) -> str:
+    text = f"the silhouettes of drawing and model agree only to an IoU of {fit.iou:.2f}"
+    if stated:
+        free = fit_view(gallery, rgba)
+        if free.iou > fit.iou + FIT_GAIN:
+            text += (
+                f"; azimuth {free.azimuth_deg:.0f} and elevation {free.elevation_deg:.0f} would fit better"
+            )
+    return text
+
+
+def _rendered(task: Task, mesh: Mesh) -> Reference:
+    """A picture of the model from near its front, the same for the same file and seed."""
+    name = int.from_bytes(hashlib.sha256(task.asset.file.encode()).digest()[:8], "big")
+    camera = random_camera(np.random.default_rng([task.seed, name]), spread_deg=SPREAD_DEG)
+    size = min(max(2 * task.grid.tile, 128), MAX_REFERENCE)
+    azimuth, elevation = _angles(camera)
+    pixels = to_bytes(_cropped(draw(mesh, camera, "render", size=size)))
+    return Reference("rendered", pixels, round(azimuth % 360, 2), round(elevation, 2))
+
+
+def _angles(camera: Camera) -> tuple[float, float]:
+    back = camera.matrix[:3, 2]
+    return math.degrees(math.atan2(back[0], -back[1])), math.degrees(math.asin(np.clip(back[2], -1, 1)))
+
+
+def _cropped(rgba: Array) -> Array:
+    """The drawn part (h, w, 4), its longer side at most MAX_REFERENCE."""
+    covered = rgba[..., 3] > COVERED
+    if not covered.any():
+        raise InputError("shows no object, only background")
+    ys, xs = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    rgba = rgba[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    if max(rgba.shape[:2]) <= MAX_REFERENCE:
+        return rgba
+    # The framing of a reference, with the margins cut off again.
+    frame = replace(PRESETS["box6"].with_tile(MAX_REFERENCE), reference_fit=1.0, background=(0.0, 0.0, 0.0))
+    premultiplied, alpha = fit_reference(frame, rgba)
+    straight = np.clip(premultiplied / np.maximum(alpha, 1e-3)[..., None], 0, 1)
+    return _cropped(np.concatenate([straight, alpha[..., None]], axis=-1))
+
+
+def _rows(task: Task, mesh: Mesh, references: list[Reference], warnings: list[str]) -> list[Row]:
+    asset, grid = task.asset, task.grid
+    turned: dict[float, tuple[Array, bytes]] = {}
+    rows = []
+    for reference, name in zip(references, row_ids(asset.file, references), strict=True):
+        turn_deg = turn_for(grid, reference.azimuth_deg)
+        if turn_deg not in turned:
+            own = turn(mesh, turn_deg)
+            turned[turn_deg] = (
+                render_tiles(own, grid),
+                glb_bytes(own, name=asset.caption or Path(asset.file).stem),
+            )
+        tiles, glb = turned[turn_deg]
+        said = [*warnings, reference.warning] if reference.warning else warnings
+        rows.append(
+            Row(
+                id=name,
+                tiles=with_reference(grid, tiles, reference.pixels),
+                caption=asset.caption,
+                subject="",
+                split="",
+                license=asset.license,
+                artist=asset.artist,
+                source=asset.source,
+                glb=glb,
+                file=asset.file,
+                drawing=reference.drawing,
+                azimuth_deg=reference.azimuth_deg,
+                elevation_deg=reference.elevation_deg,
+                turn_deg=turn_deg,
+                reference_iou=reference.iou,
+                warnings="; ".join(said),
+                reference=reference.pixels,
+            )
+        )
+    return rows
+
+
+def with_reference(grid: ViewGrid, tiles: Array, pixels: Array) -> Array:
+    """A copy of tiles (cells, t, t, 3) with a drawing (h, w, 4) uint8 in the grid's reference cells."""
+    tiles = tiles.copy()
+    rgb, alpha = fit_reference(grid, pixels.astype(np.float32) / 255)
+    for i in grid.indices("reference"):
+        tiles[i] = rgb
+    for i in grid.indices("reference_alpha"):
+        tiles[i] = alpha[..., None]
+    return tiles
+
+
+def row_ids(file: str, references: list[Reference]) -> list[str]:
+    """One id a drawing, fit for file names: the model's path and, if drawn, the drawing's."""
+    model = _slug(str(Path(file).with_suffix("")))
+    if len(references) == 1 and references[0].drawing == "rendered":
+        return [f"{model}-{_mark(file)}"]
+    return [
+        f"{model}.{_slug(str(Path(r.drawing).with_suffix('')))}-{_mark(f'{file} {i} {r.drawing}')}"
+        for i, r in enumerate(references)
+    ]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[-60:] or "model"
+
+
+def _mark(text: str) -> str:
+    """Tells apart what looks the same as a slug: é and è, or .glb and .obj."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]

@@ -1,0 +1,250 @@
+"""The ``prep`` step: an artist's folder of models and drawings to a dataset."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from lora3d.data_prep.asset import Prepared, Task, prepare
+from lora3d.data_prep.licenses import UNSTATED, spdx_of
+from lora3d.data_prep.shapes import find_alike, find_duplicates
+from lora3d.data_prep.sources import READABLE, Asset, Found, find_assets, state_licenses
+from lora3d.data_prep.subjects import caption_of, common_prefix, group_subjects, name_of, split_subjects
+from lora3d.data_prep.workers import Failure, run_tasks
+from lora3d.dataset import check_out, write_tables
+from lora3d.errors import InputError
+from lora3d.grid import PRESETS, ViewGrid
+
+TIME_LIMIT_S = 120.0
+MEMORY_MB = 6144
+
+
+@dataclass(frozen=True)
+class PrepReport:
+    """What became of a folder; plain JSON types. `report.json` holds the same but path and seconds.
+
+    Attributes:
+        path: the dataset's folder.
+        content_hash: of the dataset.
+        files: model files found; each gave rows or one line of rejected.jsonl.
+        assets, rows, subjects: what is in the dataset.
+        train, test: assets on each side.
+        rejected: how many files, by reason (without its details).
+        drawn: rows with a drawing; the others have a rendered reference.
+        mean_iou: of the drawings' silhouettes; None without drawings.
+        licenses: rows by licence.
+        warnings: for a person.
+    """
+
+    path: str
+    content_hash: str
+    files: int
+    assets: int
+    rows: int
+    subjects: int
+    train: int
+    test: int
+    rejected: dict[str, int]
+    drawn: int
+    mean_iou: float | None
+    licenses: dict[str, int]
+    warnings: list[str]
+
+
+def prep(
+    src: Path | str,
+    out: Path | str,
+    *,
+    grid: ViewGrid = PRESETS["box6"],
+    license: str | None = None,
+    allow_unlicensed: bool = False,
+    artist: str | None = None,
+    trigger: str | None = None,
+    seed: int = 0,
+    workers: int = 2,
+    test_share: float = 0.2,
+    min_test: int = 8,
+    overwrite: bool = False,
+    progress: bool | Callable[[int, int], None] = False,
+    time_limit_s: float = TIME_LIMIT_S,
+    memory_mb: int = MEMORY_MB,
+) -> PrepReport:
+    """Makes a dataset of every usable model of a folder, one row a drawing.
+
+    Args:
+        src: a folder of models, with or without metadata.csv, or a manifest (.csv, .jsonl).
+        out: the dataset's folder; must not exist, unless it is a dataset and ``overwrite`` is set.
+        grid: which views are rendered.
+        license: SPDX identifier for assets that state none.
+        allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
+        artist: for assets that state none.
+        trigger: words put before every caption.
+        seed: decides the rendered references and the split.
+        workers: processes; the result does not depend on them.
+        test_share, min_test: how much is held out; see `split_subjects`.
+        progress: a bar on stderr, or a function of (done, of all).
+        time_limit_s, memory_mb: for one asset.
+
+    Nothing that is wrong with one file stops the run: it becomes a line of rejected.jsonl. Raises InputError
+    where nothing can be made at all, naming the most common reasons.
+    """
+    src, out = Path(src), Path(out)
+    check_out(out, overwrite)
+    if not 0 <= test_share < 1:
+        raise InputError(f"test_share is a share from 0 to below 1, found {test_share}")
+    found = find_assets(src)
+    found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
+    found = _caption(found, trigger or "")
+    files = len(found.assets) + len(found.rejected)
+    if not files:
+        raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    parts = out.parent / f".{out.name}.{os.getpid()}.parts"
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir()
+    try:
+        tasks = [Task(found.root.absolute(), asset, grid, seed, parts.absolute()) for asset in found.assets]
+        prepared, rejected = _prepare_all(tasks, workers, time_limit_s, memory_mb, progress)
+        rejected += found.rejected
+        twins = find_duplicates(
+            {f: prepared[f].look for f in sorted(prepared, key=lambda f: _rank(f, prepared[f]))}
+        )
+        rejected += [{"file": f, "reason": f"a duplicate of {first}"} for f, first in twins.items()]
+        kept = {
+            asset.file: asset for asset in found.assets if asset.file in prepared and asset.file not in twins
+        }
+        _require_some(src, kept, rejected)
+        subjects = group_subjects(
+            {f: name_of(f) for f in kept},
+            find_alike({f: prepared[f].look for f in kept}),
+            {f: asset.subject for f, asset in kept.items()},
+        )
+        split = split_subjects(Counter(subjects.values()), share=test_share, least=min_test, seed=seed)
+        sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
+        warnings = [*found.warnings, *split.warnings]
+        warnings += [f"{f}: {text}" for f in kept for text in prepared[f].warnings]
+        report = _report(prepared, kept, subjects, sides, rejected, warnings, files)
+        settings = {"seed": seed, "test_share": test_share, "min_test": min_test, "trigger": trigger or ""}
+        written = {k: v for k, v in asdict(report).items() if k not in ("path", "content_hash")}
+        dataset = write_tables(
+            _tables(prepared, kept, subjects, sides),
+            out,
+            grid,
+            title=src.resolve().stem,
+            rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
+            report={**written, "settings": settings},
+            overwrite=overwrite,
+        )
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+    return replace(report, path=str(out), content_hash=dataset.content_hash)
+
+
+def _caption(found: Found, trigger: str) -> Found:
+    """Captions from file names where none is stated, and the trigger before each."""
+    prefix = common_prefix(name_of(asset.file) for asset in found.assets)
+    assets = []
+    for asset in found.assets:
+        words = asset.caption or caption_of(name_of(asset.file), prefix)
+        if trigger and trigger not in words:
+            words = f"{trigger} {words}".strip()
+        assets.append(replace(asset, caption=words))
+    return replace(found, assets=tuple(assets))
+
+
+def _prepare_all(
+    tasks: list[Task],
+    workers: int,
+    time_limit_s: float,
+    memory_mb: int,
+    progress: bool | Callable[[int, int], None],
+) -> tuple[dict[str, Prepared], list[dict[str, str]]]:
+    prepared: dict[str, Prepared] = {}
+    rejected: list[dict[str, str]] = []
+    tell = progress if callable(progress) else None
+    results = run_tasks(prepare, tasks, workers=workers, time_limit_s=time_limit_s, memory_mb=memory_mb)
+    with tqdm(total=len(tasks), unit="model", disable=progress is not True, dynamic_ncols=True) as bar:
+        for index, result in results:
+            file = tasks[index].asset.file
+            if isinstance(result, Failure):
+                rejected.append({"file": file, "reason": result.reason})
+            else:
+                prepared[file] = result
+            bar.update()
+            if tell:
+                tell(len(prepared) + len(rejected), len(tasks))
+    return dict(sorted(prepared.items())), rejected
+
+
+def _rank(file: str, prepared: Prepared) -> tuple[bool, int, int, str]:
+    """Which of several twins is kept: the one with colours, more drawings, the richer format, the first name."""
+    return prepared.look.plain, -len(prepared.ious), READABLE.index(Path(file).suffix.lower()), file
+
+
+def _require_some(src: Path, kept: dict[str, Asset], rejected: list[dict[str, str]]) -> None:
+    if kept:
+        return
+    common = Counter(_kind(line["reason"]) for line in rejected).most_common(3)
+    reasons = "; ".join(f"{count} × {reason}" for reason, count in common)
+    hint = ""
+    if any("unlicensed" in reason for reason, _ in common):
+        hint = ". State one with --license, or in metadata.csv, or pass --allow-unlicensed"
+    raise InputError(f"none of the {len(rejected)} model files of {src} can be used: {reasons}{hint}")
+
+
+def _kind(reason: str) -> str:
+    """A reason without its details, for counting."""
+    return "a duplicate" if reason.startswith("a duplicate of ") else reason.split(":")[0][:80]
+
+
+def _report(
+    prepared: dict[str, Prepared],
+    kept: dict[str, Asset],
+    subjects: dict[str, str],
+    sides: dict[str, str],
+    rejected: list[dict[str, str]],
+    warnings: list[str],
+    files: int,
+) -> PrepReport:
+    ious = [iou for f in kept for iou in prepared[f].ious]
+    rows = {f: max(1, len(prepared[f].ious)) for f in kept}
+    licenses: Counter[str] = Counter()
+    for f, asset in kept.items():
+        licenses[asset.license] += rows[f]
+    reasons = Counter(_kind(line["reason"]) for line in rejected)
+    return PrepReport(
+        path="",
+        content_hash="",
+        files=files,
+        assets=len(kept),
+        rows=sum(rows.values()),
+        subjects=len(set(subjects.values())),
+        train=sum(side == "train" for side in sides.values()),
+        test=sum(side == "test" for side in sides.values()),
+        rejected=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        drawn=len(ious),
+        mean_iou=round(statistics.fmean(ious), 4) if ious else None,
+        licenses=dict(sorted(licenses.items())),
+        warnings=warnings,
+    )
+
+
+def _tables(
+    prepared: dict[str, Prepared], kept: dict[str, Asset], subjects: dict[str, str], sides: dict[str, str]
+) -> Iterator[pa.Table]:
+    """The parts in the order of the files, with subject and split filled in."""
+    for file in kept:
+        table = pq.read_table(prepared[file].part)
+        for column, value in (("subject", subjects[file]), ("split", sides[file])):
+            at = table.schema.get_field_index(column)
+            table = table.set_column(at, column, pa.array([value] * len(table), pa.string()))
+        yield table
