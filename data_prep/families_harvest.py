@@ -47,8 +47,9 @@ def round_fruit(rng: Rng, p: Palette, *, kind: str) -> Design:
     profile, colors = ROUND_FRUIT[kind]
     points = np.array(profile)
     points[:, 0] *= rng.uniform(0.8, 1.2, len(points)) * rng.uniform(0.8, 1.25)
-    body = g.lathe(points, pick(rng, (6, 8, 12))).size(1, 1, rng.uniform(0.7, 1.3))
-    if coin(rng, 0.4):
+    stretch = rng.uniform(0.7, 1.3)
+    body = g.lathe(points, pick(rng, (6, 8, 12))).size(1, 1, stretch)
+    if kind != "strawberry" and coin(rng, 0.4):
         body = deform.bend(body, float(rng.uniform(5, 30)))
     green, stem = p.named(pick(rng, ("green", "dark green", "lime"))), p.named("dark brown")
     parts = one(body, ripe(rng, p, colors))
@@ -56,9 +57,10 @@ def round_fruit(rng: Rng, p: Palette, *, kind: str) -> Design:
     if kind == "strawberry":
         parts += one(g.extrude(g.star(6, 0.15, rng.uniform(0.3, 0.5)), 0.05).at(*tip), green, "leaves")
         seed = p.named("yellow")
-        widest = points[:, 0].max()
-        for x, y in g.disc(widest * 0.97, 7):
-            parts += one(g.box(0.05, 0.05, 0.05).at(x, y, 0.5 * tip[2]), seed, "seeds")
+        for x, y in g.disc(1.0, 7):
+            z = rng.uniform(0.35, 0.75) * tip[2]
+            r = float(np.interp(z, points[:, 1] * stretch, points[:, 0])) * 0.93
+            parts += one(g.box(0.06, 0.06, 0.06).at(x * r, y * r, z), seed, "seeds")
     elif kind == "onion":
         for x in (-0.08, 0.0, 0.08):
             shoot = np.add(tip, (x, 0.0, rng.uniform(0.1, 0.4)))

@@ -131,7 +131,7 @@ def bathtub(rng: Rng, p: Palette) -> Design:
             "water",
         )
     if foot > 0.04:
-        parts += one(legs(g.sphere(foot * 0.7, 6, 4), x * 0.28, y * 0.28), metal, "feet")
+        parts += one(legs(g.sphere(foot * 0.7, 6, 4), x * 0.2, y * 0.2), metal, "feet")
     tap = g.tube(
         [
             (0, y * 0.5, foot + h),

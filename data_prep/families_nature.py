@@ -190,10 +190,11 @@ def bush(rng: Rng, p: Palette) -> Design:
     kind = int(rng.integers(0, 3))
     parts: list[Part] = []
     if kind == 0:
-        for _ in range(int(rng.integers(3, 8))):
-            s = rng.uniform(0.3, 0.6) * z
+        parts += one(g.sphere(0.5, 8, 5).size(x * 0.8, y * 0.8, z * 0.8), leaf, "leaves")
+        for _ in range(int(rng.integers(2, 8))):
+            s = rng.uniform(0.25, 0.55) * z
             at = rng.uniform(-0.4, 0.4, 2) * (x, y)
-            parts += one(g.sphere(s, 7, 5).at(*at, rng.uniform(0, 0.4) * z), leaf, "leaves")
+            parts += one(g.sphere(s, 7, 5).at(*at, rng.uniform(0, 0.2) * z), leaf, "leaves")
         words = ["round"]
     elif kind == 1:
         parts += one(g.soft_box(x * 1.4, y * 0.7, z, rng.uniform(0.05, 0.15)), leaf, "hedge")

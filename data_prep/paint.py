@@ -161,8 +161,11 @@ def jitter(rng: Rng, rgb: Rgb, amount: float = 0.06) -> Rgb:
 def harmony(rng: Rng, n: int) -> list[Rgb]:
     """n colours that go together: a scheme of hues, a mood of saturation and value, some neutrals."""
     base = rng.random()
-    steps = pick(rng, ((0.0, 0.5), (0.0, 0.08, -0.08), (0.0, 0.33, 0.67), (0.0, 0.42, 0.58), (0.0,), ()))
-    mood = pick(rng, ("vivid", "vivid", "vivid", "pastel", "dark", "muted", "earth", "grey"))
+    steps = pick(
+        rng, ((0.0, 0.5), (0.0, 0.1, -0.1), (0.0, 0.33, 0.67), (0.0, 0.42, 0.58), (0.0, 0.25), (), ())
+    )
+    moods = ("vivid", "vivid", "vivid", "pastel", "dark", "muted", "earth", "grey", "named", "named", "named")
+    mood = pick(rng, moods)
     sat, val = {
         "vivid": ((0.65, 1.0), (0.6, 1.0)),
         "pastel": ((0.15, 0.45), (0.8, 1.0)),
@@ -170,11 +173,12 @@ def harmony(rng: Rng, n: int) -> list[Rgb]:
         "muted": ((0.2, 0.55), (0.35, 0.8)),
         "earth": ((0.3, 0.7), (0.25, 0.8)),
         "grey": ((0.0, 0.12), (0.05, 1.0)),
+        "named": ((0.0, 1.0), (0.0, 1.0)),
     }[mood]
     colors: list[Rgb] = []
     for i in range(n):
-        if coin(rng, 0.3):
-            neutral = coin(rng, 0.65)
+        if mood == "named" or coin(rng, 0.3):
+            neutral = coin(rng, 0.3 if mood == "named" else 0.65)
             colors.append(jitter(rng, COLORS[pick(rng, _NEUTRALS if neutral else _NAMES)]))
             continue
         hue = base + (steps[i % len(steps)] if steps else rng.random()) + 0.03 * rng.normal()

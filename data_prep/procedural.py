@@ -145,8 +145,8 @@ _MASS = (
 
 def article(phrase: str) -> str:
     """The phrase with "a" or "an" before it, where it takes one."""
-    noun = phrase.split(" with ")[0]
-    if noun.endswith(_MASS) or (noun.endswith("s") and not noun.endswith(("ss", "bus", "cross"))):
+    noun = phrase.split(" with ")[0].split()[-1]
+    if noun in _MASS or (noun.endswith("s") and not noun.endswith(("ss", "us"))):
         return phrase
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
