@@ -134,7 +134,7 @@ def craft(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float) -> li
     for _ in range(int(rng.integers(1, 4))):
         a, c, t = rng.uniform(0.15, 0.6) * y, rng.uniform(0.1, 0.6) * y, rng.uniform(0.03, 0.1) * h + 0.01
         span, back = float(rng.uniform(0.2, 0.9)) * x, float(rng.uniform(-0.4, 0.5)) * y
-        flat = g._oriented(np.array([(0, 0), (span, back), (span, back + c), (0, a)]), True)
+        flat = g.oriented(np.array([(0, 0), (span, back), (span, back + c), (0, a)]), True)
         roll = float(rng.uniform(-30, 90)) if coin(rng, 0.5) else 0.0
         s = (
             g.extrude(flat, float(t))

@@ -232,7 +232,7 @@ def pipe(r: float, h: float, wall: float, n: int = 14) -> Solid:
 def extrude(outline: Points, h: float, *, holes: Sequence[Points] = (), top: float = 1.0) -> Solid:
     """A simple polygon (counter-clockwise) pulled up by h; holes are clockwise or not, as they come."""
     loops = [np.asarray(outline, dtype=np.float64)]
-    loops += [_oriented(np.asarray(hole, dtype=np.float64), False) for hole in holes]
+    loops += [oriented(np.asarray(hole, dtype=np.float64), False) for hole in holes]
     flat = np.concatenate(loops)
     ends = np.cumsum([len(loop) for loop in loops]).astype(np.uint32)
     cap = mapbox_earcut.triangulate_float64(flat, ends).reshape(-1, 3).astype(np.int64)
@@ -335,7 +335,8 @@ def _field_faces(n: int, m: int) -> tuple[Array, Array]:
 # Outlines: counter-clockwise, about 1 across
 
 
-def _oriented(p: Array, counter: bool) -> Array:
+def oriented(p: Array, counter: bool) -> Array:
+    """The polygon (n, 2), counter-clockwise or clockwise as wanted."""
     x, y = p[:, 0], p[:, 1]
     positive = float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) > 0
     return p if positive == counter else p[::-1]
