@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
+from lora3d.adapter import AdapterCard, adapter_tensors, attach, save_adapter, target_modules
+from lora3d.base import load_base
 from lora3d.dataset import Dataset, Row, read_dataset, write_dataset
 from lora3d.drawing import fit_reference
 from lora3d.errors import InputError
-from lora3d.evaluate import METRICS, SYSTEMS, bootstrap, evaluate
+from lora3d.evaluate import METRICS, SYSTEMS, bootstrap, evaluate, evaluate_adapter
 from lora3d.grid import PRESETS
 from lora3d.mesh import Material, Mesh, glb_bytes, merge, normalise
 from lora3d.metrics import PSNR_LIMIT
@@ -209,6 +212,37 @@ def test_what_cannot_be_judged_is_refused(dataset: Dataset, tmp_path: Path):
     closed = write_dataset(only_train, tmp_path / "closed", BOX)
     with pytest.raises(InputError, match="holds no row out"):
         evaluate(closed, perfect, codec=unchanged, out=tmp_path, workers=0)
+
+
+def test_files_are_judged_and_the_base_is_not_touched_by_the_adapter(
+    dataset: Dataset, toy_base: Path, tmp_path: Path
+):
+    base = load_base(toy_base)
+    with torch.no_grad():
+        for p in attach(base, 4, 4.0, ("attention",), seed=0):
+            p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+    card = AdapterCard(
+        base=base.name, base_revision=base.revision, grid=BOX.to_dict(), trigger="", rank=4, alpha=4.0,
+        targets=["attention"], dataset="0" * 64, assets=2, drawings=2, licenses=["CC0-1.0"],
+        artists=["somebody"], sources=[], recipe={}, metrics={},
+    )  # fmt: skip
+    modules = target_modules(load_base(toy_base).unet, ("attention",))
+    save_adapter(tmp_path / "a.safetensors", adapter_tensors(base), card, modules)
+
+    def run(adapter: Path | None) -> dict:
+        data, out = dataset.path, tmp_path / "out"
+        return evaluate_adapter(data, out, base=toy_base, adapter=adapter, limit=1, steps=2, workers=0)
+
+    alone, both = run(None), run(tmp_path / "a.safetensors")
+    assert alone["base"] == both["base"] and both["adapter"]["psnr"] != both["base"]["psnr"]
+    assert both["settings"]["adapter"] == "a.safetensors" and "another dataset" in both["settings"]["warning"]
+    small = write_dataset(
+        [replace(r, tiles=r.tiles[:, ::2, ::2]) for r in dataset.rows()],
+        tmp_path / "small",
+        BOX.with_tile(32),
+    )
+    with pytest.raises(InputError, match="tile is 32 against 64"):
+        evaluate_adapter(small.path, tmp_path / "out", base=toy_base)
 
 
 def test_bootstrap_interval_of_known_samples():
