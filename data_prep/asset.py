@@ -20,14 +20,15 @@ from lora3d.dataset_rows import Row, encode_rows, to_bytes
 from lora3d.drawing import COVERED, fit_reference, read_drawing
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
-from lora3d.mesh import Mesh, glb_bytes, load_mesh, normalise, turn
+from lora3d.mesh import Mesh, MeshError, glb_bytes, load_mesh, normalise, turn
 from lora3d.render import render, render_tiles
 
 MAX_REFERENCE = 512  # pixels; a stored drawing's longer side
 # A picture that only bears the model's name, and looks like this little of it, is taken for something else.
 UNRELATED_IOU = 0.5
 FIT_GAIN = 0.1
-SPREAD_DEG = 39.0
+# Rendered references: this far from the front, so that it stays the nearest side; one of so many viewpoints.
+SPREAD_DEG, VIEWPOINTS = 39.0, 8
 _ANY_WAY_UP = (".stl", ".ply", ".off")
 
 
@@ -63,7 +64,11 @@ def prepare(task: Task) -> Prepared:
     person, where the model cannot be used.
     """
     path = task.root / task.asset.file
-    mesh = normalise(load_mesh(path, root=task.root))
+    try:
+        mesh = normalise(load_mesh(path, root=task.root))
+    except MeshError as error:
+        # The line in rejected.jsonl names the file already.
+        raise InputError(str(error).removeprefix(f"{path.name}: ")) from error
     look = look_of(mesh, any_way_up=path.suffix.lower() in _ANY_WAY_UP)
     require_visible(mesh, look)
     warnings = [*task.asset.warnings, *mesh.notes]
@@ -157,7 +162,11 @@ def _doubt(gallery: Gallery, rgba: Array, fit: Fit, stated: bool) -> str:
 def _rendered(task: Task, mesh: Mesh) -> Reference:
     """A picture of the model from near its front, the same for the same file and seed."""
     name = int.from_bytes(hashlib.sha256(task.asset.file.encode()).digest()[:8], "big")
-    camera = random_camera(np.random.default_rng([task.seed, name]), spread_deg=SPREAD_DEG)
+    rng = np.random.default_rng([task.seed, name])
+    # Nobody draws a fork from its end or a carpet from its edge: the first of a few that shows much.
+    cameras = [random_camera(rng, spread_deg=SPREAD_DEG) for _ in range(VIEWPOINTS)]
+    shown = render(mesh, cameras, 48, samples=1).rgba[..., 3].mean(axis=(1, 2))
+    camera = cameras[int(np.argmax(shown >= 0.6 * shown.max()))]
     size = min(max(2 * task.grid.tile, 128), MAX_REFERENCE)
     azimuth, elevation = _angles(camera)
     pixels = to_bytes(_cropped(draw(mesh, camera, "render", size=size)))

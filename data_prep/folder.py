@@ -131,7 +131,7 @@ def prep(
         split = split_subjects(Counter(subjects.values()), share=test_share, least=min_test, seed=seed)
         sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
         warnings = [*found.warnings, *split.warnings]
-        warnings += [f"{f}: {text}" for f in kept for text in prepared[f].warnings]
+        warnings += _gathered({f: prepared[f].warnings for f in kept})
         report = _report(prepared, kept, subjects, sides, rejected, warnings, files)
         settings = {"seed": seed, "test_share": test_share, "min_test": min_test, "trigger": trigger or ""}
         written = {k: v for k, v in asdict(report).items() if k not in ("path", "content_hash")}
@@ -186,7 +186,7 @@ def _prepare_all(
 
 
 def _rank(file: str, prepared: Prepared) -> tuple[bool, int, int, str]:
-    """Which of several twins is kept: the one with colours, more drawings, the richer format, the first name."""
+    """Which of several twins is kept: that with colours, more drawings, the richer format, the first name."""
     return prepared.look.plain, -len(prepared.ious), READABLE.index(Path(file).suffix.lower()), file
 
 
@@ -204,6 +204,17 @@ def _require_some(src: Path, kept: dict[str, Asset], rejected: list[dict[str, st
 def _kind(reason: str) -> str:
     """A reason without its details, for counting."""
     return "a duplicate" if reason.startswith("a duplicate of ") else reason.split(":")[0][:80]
+
+
+def _gathered(said: dict[str, tuple[str, ...]]) -> list[str]:
+    """One line a warning, with the file, or the number of files, that it is about."""
+    files: dict[str, list[str]] = {}
+    for file, texts in said.items():
+        for text in texts:
+            files.setdefault(text, []).append(file)
+    return [
+        f"{f[0] if len(f) == 1 else f'{len(f)} files, such as {f[0]}'}: {text}" for text, f in files.items()
+    ]
 
 
 def _report(

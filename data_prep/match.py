@@ -193,14 +193,19 @@ def _judge(frames: Frames, views: tuple[tuple[float, float, float | None], ...],
 
 
 def _correlation(a: Array, b: Array, weight: Array) -> Array:
-    """Weighted correlation (n,) of pictures (n, s, s, c) with one; near 0 where either is plain."""
-    total = weight.sum((1, 2))[:, None, None, None] + 1e-6
-    weight = weight[..., None]
-    a = a - (a * weight).sum((1, 2), keepdims=True) / total
-    b = b - (b * weight).sum((1, 2), keepdims=True) / total
-    both = (weight * a * b).sum((1, 2, 3))
-    size = np.sqrt((weight * a * a).sum((1, 2, 3)) * (weight * b * b).sum((1, 2, 3)))
-    return both / (size + 2e-3 * total[:, 0, 0, 0])
+    """Weighted correlation (n,) of pictures (n, s, s, c) with one (1, s, s, c); 0 where either is plain."""
+    n, channels = len(a), a.shape[-1]
+    weight = weight.reshape(n, -1)
+    total = weight.sum(axis=1) + 1e-6
+    both, size_a, size_b = np.zeros((3, n), np.float32)
+    for c in range(channels):
+        x, y = a[..., c].reshape(n, -1), b[..., c].reshape(1, -1)
+        wx, wy = weight * x, weight * y
+        mean_x, mean_y = wx.sum(axis=1) / total, wy.sum(axis=1) / total
+        both += np.einsum("np,np->n", wx, np.broadcast_to(y, x.shape)) - total * mean_x * mean_y
+        size_a += np.einsum("np,np->n", wx, x) - total * mean_x**2
+        size_b += np.einsum("np,np->n", wy, np.broadcast_to(y, x.shape)) - total * mean_y**2
+    return both / (np.sqrt(np.maximum(size_a, 0) * np.maximum(size_b, 0)) + 2e-3 * total)
 
 
 def _drawing_frame(drawing: Array) -> Frames:
@@ -260,6 +265,8 @@ def _tangents(mesh: Mesh, pose: Array) -> tuple[Array, Array]:
 def _gradient(picture: Array) -> Array:
     """The largest step (n, s, s) to the left or upper neighbour in any channel of (n, s, s, c)."""
     steps = np.zeros(picture.shape[:-1], np.float32)
-    steps[:, 1:] = np.abs(np.diff(picture, axis=1)).max(axis=-1)
-    steps[:, :, 1:] = np.maximum(steps[:, :, 1:], np.abs(np.diff(picture, axis=2)).max(axis=-1))
+    for c in range(picture.shape[-1]):
+        channel = picture[..., c]
+        np.maximum(steps[:, 1:], np.abs(channel[:, 1:] - channel[:, :-1]), out=steps[:, 1:])
+        np.maximum(steps[..., 1:], np.abs(channel[..., 1:] - channel[..., :-1]), out=steps[..., 1:])
     return steps
