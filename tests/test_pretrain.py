@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from lora3d.base import load_base
-from lora3d.base.codec import new_codec, principal_components, psnr, set_encoder, train_decoder
+from lora3d.base.codec import (
+    decode_network,
+    new_codec,
+    principal_components,
+    psnr,
+    set_encoder,
+    train_decoder,
+)
 from lora3d.base.pretrain import pretrain, rate_at
 from lora3d.data_prep.procedural import make_shape
 from lora3d.data_prep.stream import make_example, turn_views
@@ -66,9 +73,9 @@ def test_the_decoder_learns():
     pictures = (torch.nn.functional.interpolate(coarse, size=64, mode="bilinear") * 255).to(torch.uint8)
     codec = new_codec()
     set_encoder(codec, *principal_components(pictures.float() / 255))
-    before = psnr(codec, pictures[:16])
+    before = psnr(decode_network(codec), codec, pictures[:16])
     train_decoder(codec, pictures, steps=40, batch=8, report_every=20)
-    after = psnr(codec, pictures[:16])
+    after = psnr(decode_network(codec), codec, pictures[:16])
     assert after[0] > before[0] + 3 and after[1] > before[1] + 3
 
 

@@ -3,10 +3,17 @@
 The encoder has no blocks, so it is a chain of convolutions without any activation. The first two halvings
 put 2×2 neighbours side by side (space to depth), the third projects each 8×8 patch of 4 channels (256
 numbers) to its 64 leading principal components. Principal components are the linear codec of least squared
-error (Eckart and Young 1936). The decoder is trained against that fixed encoder.
+error (Eckart and Young 1936).
+
+A linear encoder has a best inverse in closed form (`invert_encoder`), and that is what lora3d decodes with:
+it needs no weights of its own and beats the decoder's network by 4 dB (docs/decisions.md). The network is
+trained all the same, so that tools that know only diffusers can show the latents.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderTiny
@@ -83,13 +90,41 @@ def set_encoder(codec: AutoencoderTiny, mean: Tensor, components: Tensor, varian
     last.bias.copy_(-(components @ mean) * scale)
 
 
-def reconstruct(components: Tensor, mean: Tensor, variances: Tensor, latents: Tensor) -> Tensor:
-    """The best linear decoding of raw latents (n, 64, h, w): pictures (n, 4, 8h, 8w). A yardstick for the decoder."""
-    n, _, h, w = latents.shape
-    scale = RAW_SCALE * variances.clamp_min(1e-8) ** -0.25
-    flat = (latents / scale[:, None, None]).permute(0, 2, 3, 1) @ components + mean
-    patches = flat.reshape(n, h, w, PATCH, PATCH, CHANNELS)
-    return patches.permute(0, 5, 1, 3, 2, 4).reshape(n, CHANNELS, h * PATCH, w * PATCH)
+@dataclass(frozen=True)
+class Inverse:
+    """The least-squares inverse of a linear encoder, about one patch that it must keep: the background.
+
+    x = patch + A·(z − encode(patch)), A the pseudo-inverse of the encoder (Penrose 1955).
+
+    Attributes:
+        matrix: A, (256, 64) float32; rows in the order (channel, row, column) of a patch.
+        latent: encode(patch), (64,) raw latents.
+        patch: (256,) in [0, 1].
+    """
+
+    matrix: Tensor
+    latent: Tensor
+    patch: Tensor
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Raw latents (n, 64, h, w) to pictures (n, 4, 8h, 8w), about in [0, 1]; differentiable."""
+        n, _, h, w = latents.shape
+        flat = (latents.permute(0, 2, 3, 1) - self.latent) @ self.matrix.T + self.patch
+        patches = flat.reshape(n, h, w, CHANNELS, PATCH, PATCH)
+        return patches.permute(0, 3, 1, 4, 2, 5).reshape(n, CHANNELS, h * PATCH, w * PATCH)
+
+
+@torch.no_grad()
+def invert_encoder(codec: AutoencoderTiny, background: tuple[float, float, float, float]) -> Inverse:
+    """Reads the linear map out of the encoder's weights by encoding unit patches, and inverts it."""
+    units = torch.zeros(CHANNELS * PATCH**2 + 1, CHANNELS, PATCH, PATCH)
+    units.flatten(1).fill_diagonal_(1.0)
+    encoded = codec.encode(units.to(codec.device) * 2 - 1).latents[:, :, 0, 0].double().cpu()
+    matrix = (encoded[:-1] - encoded[-1]).T  # (64, 256)
+    patch = torch.tensor(background, dtype=torch.float64).repeat_interleave(PATCH**2)
+    latent = encoded[-1] + matrix @ patch
+    parts = (torch.linalg.pinv(matrix), latent, patch)
+    return Inverse(*(x.float().to(codec.device) for x in parts))
 
 
 def train_decoder(
@@ -143,9 +178,15 @@ def train_decoder(
     return history
 
 
-def psnr(codec: AutoencoderTiny, pictures: Tensor) -> tuple[float, float]:
-    """Round-trip PSNR in dB of rgb and of depth over pictures (n, 4, h, w) uint8."""
+def psnr(decode: Callable[[Tensor], Tensor], codec: AutoencoderTiny, pictures: Tensor) -> tuple[float, float]:
+    """PSNR in dB of rgb and of depth after encoding pictures (n, 4, h, w) uint8 and decoding raw latents."""
     with torch.no_grad():
-        target = pictures.float() / 127.5 - 1
-        error = ((codec.decode(codec.encode(target).latents).sample.clamp(-1, 1) - target) / 2).square()
-    return tuple(float(-10 * torch.log10(error[:, c].mean())) for c in (slice(0, 3), slice(3, 4)))  # type: ignore[return-value]
+        target = pictures.float() / 255
+        error = (decode(codec.encode(target * 2 - 1).latents).clamp(0, 1) - target).square()
+    rgb, depth = (float(-10 * torch.log10(error[:, c].mean())) for c in (slice(0, 3), slice(3, 4)))
+    return rgb, depth
+
+
+def decode_network(codec: AutoencoderTiny) -> Callable[[Tensor], Tensor]:
+    """The decoder's network as a function from raw latents to pictures in [0, 1]."""
+    return lambda latents: (codec.decode(latents).sample + 1) / 2

@@ -25,6 +25,7 @@ from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, UNet2DCondit
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from lora3d.base.codec import Inverse, invert_encoder
 from lora3d.camera import Camera, rays
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, read_grid
@@ -52,6 +53,7 @@ class MiniBase:
     Attributes:
         revision: SHA-256 of the weights, hexadecimal; what an adapter's card refers to.
         rays: (slots, RAY_CHANNELS, h, w), the camera channels of the grid.
+        inverse: decodes raw latents; see `lora3d.base.codec`.
     """
 
     name: str
@@ -64,6 +66,7 @@ class MiniBase:
     tokenizer: CLIPTokenizer
     scheduler: DPMSolverMultistepScheduler
     rays: Tensor
+    inverse: Inverse
 
     @property
     def device(self) -> torch.device:
@@ -90,8 +93,7 @@ class MiniBase:
 
     def decode(self, latents: Tensor) -> Tensor:
         """The way back, differentiable: latents (b, slots, c, h, w) to cells (b, cells, t, t, 3) in [0, 1]."""
-        raw = latents.flatten(0, 1).float() / self.vae.config.scaling_factor
-        pictures = (self.vae.decode(raw).sample + 1) / 2
+        pictures = self.inverse(latents.flatten(0, 1).float() / self.vae.config.scaling_factor)
         return split_cells(self.grid, pictures.unflatten(0, latents.shape[:2]).clamp(0, 1))
 
     @torch.no_grad()
@@ -181,7 +183,7 @@ def load_mini(folder: Path, *, name: str, device: str | torch.device = "cpu") ->
         )
     vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-    base = MiniBase(
+    return MiniBase(
         name=name,
         revision=hash_weights(folder),
         folder=folder,
@@ -192,5 +194,5 @@ def load_mini(folder: Path, *, name: str, device: str | torch.device = "cpu") ->
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         scheduler=DPMSolverMultistepScheduler.from_pretrained(folder / "scheduler"),
         rays=ray_channels(grid).to(device),
+        inverse=invert_encoder(vae, (*grid.background, 0.0)),
     )
-    return base

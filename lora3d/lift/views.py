@@ -1,0 +1,185 @@
+"""The grid's cells as depth views for the fusion: read, and mended where generated pixels lie.
+
+A generated depth cell is soft: at an outline it runs through all values down to the background's 0, which
+decode to surfaces far behind. Grids of true views have no such pixels and pass unchanged but for
+parts that are too thin for a depth sample and show in colour alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lora3d.camera import Array, Camera
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid, decode_depth
+
+NEIGHBOURS = np.ones((1, 3, 3))
+UNKNOWN = 0.0
+"""Depth of a pixel that shows the object at a depth that cannot be told: it carves nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthViews:
+    """v views of t × t pixels, each of rgb and depth, in the layout that the kernels want.
+
+    Attributes:
+        cameras: v cameras.
+        rotation: (v, 3, 3) float64, camera-to-world.
+        centre: (v, 3) float64, the cameras' positions in the world.
+        half: (v,) float64, `Camera.half_extent`.
+        perspective: (v,) bool.
+        depth: (v, t, t) float64 metric; inf is background, `UNKNOWN` the object at no known depth.
+        rgb: (v, t, t, 3) float32 sRGB in [0, 1] over the background.
+    """
+
+    cameras: tuple[Camera, ...]
+    rotation: Array
+    centre: Array
+    half: Array
+    perspective: Array
+    depth: Array
+    rgb: Array
+
+    @property
+    def pixel(self) -> float:
+        """A pixel's side in world units at the origin, mean over views."""
+        away = np.where(self.perspective, np.linalg.norm(self.centre, axis=1), 1.0)
+        return float(np.mean(2 * self.half * away / self.depth.shape[1]))
+
+
+def read_views(tiles: Array, grid: ViewGrid) -> DepthViews:
+    """The rgb and depth cells that share a camera. tiles: (cells, t, t, 3) in [0, 1].
+
+    Raises InputError for another shape, values that are no numbers, a grid without such pairs, and a grid
+    whose depth cells show nothing.
+    """
+    expected = (len(grid.cells), grid.tile, grid.tile, 3)
+    if tiles.shape != expected:
+        raise InputError(f"grid {grid.name!r} lifts tiles of shape {expected}, found {tiles.shape}")
+    if not np.isfinite(tiles).all():
+        raise InputError("the tiles hold values that are no numbers (NaN or inf): generate the grid again")
+    colours = {grid.cells[i].camera: i for i in grid.indices("rgb")}
+    pairs = [
+        (camera, i, colours[camera])
+        for i in grid.indices("depth")
+        if (camera := grid.cells[i].camera) is not None and camera in colours
+    ]
+    if not pairs:
+        raise InputError(
+            f"a lift needs rgb and depth cells of the same cameras; grid {grid.name!r} has "
+            f"{len(grid.indices('rgb'))} rgb and {len(grid.indices('depth'))} depth cells, and no such pair: "
+            "use a grid with depth, as the preset box6"
+        )
+    cameras = tuple(camera for camera, _, _ in pairs)
+    rgb = np.stack([tiles[i] for _, _, i in pairs]).astype(np.float32)
+    value = np.stack([tiles[i].mean(axis=-1, dtype=np.float64) for _, i, _ in pairs])
+    views = DepthViews(
+        cameras,
+        np.stack([camera.matrix[:3, :3] for camera in cameras]),
+        np.stack([camera.matrix[:3, 3] for camera in cameras]),
+        np.array([camera.half_extent for camera in cameras]),
+        np.array([camera.ortho_scale is None for camera in cameras]),
+        np.full(value.shape, np.inf),
+        rgb,
+    )
+    near, far = grid.depth_range
+    slope = views.pixel * (1 - grid.depth_floor) / (far - near)
+    value, unknown = mend(value, grid.depth_floor, slope)
+    unknown |= _only_in_colour(value >= grid.depth_floor / 2, rgb, np.asarray(grid.background, np.float32))
+    views.depth[:] = np.where(unknown, UNKNOWN, decode_depth(grid, value))
+    if not np.isfinite(views.depth).any():
+        raise InputError("the grid shows no object: every depth cell is background; generate it again")
+    return views
+
+
+def noise_level(value: Array, inside: Array) -> float:
+    """The standard deviation of white noise in depth values (v, t, t), robustly; 0 where too little is seen.
+
+    From second differences, which surfaces leave near 0: their median magnitude.
+    """
+    inner = ndimage.binary_erosion(inside, NEIGHBOURS, iterations=2)
+    across = (value[:, :, 2:] - 2 * value[:, :, 1:-1] + value[:, :, :-2])[inner[:, :, 1:-1]]
+    down = (value[:, 2:] - 2 * value[:, 1:-1] + value[:, :-2])[inner[:, 1:-1]]
+    both = np.abs(np.concatenate([across, down]))
+    return min(1.4826 * float(np.median(both)) / np.sqrt(6), 0.03) if len(both) > 200 else 0.0
+
+
+def mend(value: Array, floor: float, slope: float) -> tuple[Array, Array]:
+    """Depth values (v, t, t) with crisp edges and less noise, and where a depth cannot be trusted (bool).
+
+    No true view has a value between 0 and `floor`. Where edges do have such pixels, the grid is soft:
+    outlines are drawn again at part of the value inside, rims take their depth from further in, steps go to
+    their nearer side, and ridges under three pixels, whose peaks a blur lowers, count as unknown.
+
+    Args:
+        floor: `ViewGrid.depth_floor`.
+        slope: change of value over a pixel, on a surface at 45 degrees to the view.
+    """
+    noise = noise_level(value, value > floor)
+    inside = value >= floor / 2
+    unknown = np.zeros(value.shape, dtype=bool)
+    margin = max(0.03, 2.5 * noise)
+    rim = inside & ndimage.binary_dilation(~inside, NEIGHBOURS)
+    between = (value > margin) & (value < floor - margin)
+    if between.sum() > 0.15 * rim.sum():
+        step = 4 * slope + 3 * noise
+        highest = ndimage.maximum_filter(value, size=(1, 5, 5))
+        inside &= value > 0.4 * highest
+        value = np.where(inside, value, 0.0)
+        unknown = inside & (value - ndimage.grey_opening(value, size=(1, 3, 3)) > step)
+        rim = inside & ndimage.binary_dilation(~inside, NEIGHBOURS)
+        value = _fill(value, inside & ~unknown & ~(rim & (value < 0.9 * highest)), inside & ~unknown)
+        up = ndimage.maximum_filter(value, size=(1, 3, 3)) - value
+        down = value - ndimage.minimum_filter(np.where(inside, value, np.inf), size=(1, 3, 3))
+        ramp = inside & (np.minimum(up, down) > step / 2)
+        value = np.where(ramp, value + np.where(up < down, up, -down), value)
+    value = np.where(inside, value, 0.0)
+    if noise > 1e-3:
+        for width in (3.0, 1.5):
+            value = _bilateral(value, inside & ~unknown, width * noise)
+    return value, unknown
+
+
+def _fill(value: Array, good: Array, wanted: Array) -> Array:
+    """Wanted pixels that are not good take the mean of good neighbours, twice around."""
+    for _ in range(2):
+        count = ndimage.convolve(good.astype(np.float64), NEIGHBOURS, mode="constant")
+        total = ndimage.convolve(np.where(good, value, 0.0), NEIGHBOURS, mode="constant")
+        fill = wanted & ~good & (count > 0)
+        value = np.where(fill, total / np.maximum(count, 1), value)
+        good = good | fill
+    return value
+
+
+def _bilateral(value: Array, inside: Array, width: float) -> Array:
+    """Bilateral filter (Tomasi and Manduchi 1998) of 5 × 5 pixels that looks at `inside` alone."""
+    size = value.shape[1]
+    padded = np.pad(value, ((0, 0), (2, 2), (2, 2)))
+    weight = np.pad(inside.astype(np.float64), ((0, 0), (2, 2), (2, 2)))
+    total, weights = np.zeros_like(value), np.full_like(value, 1e-12)
+    for row in range(5):
+        for column in range(5):
+            there = (slice(None), slice(row, row + size), slice(column, column + size))
+            away = ((row - 2) ** 2 + (column - 2) ** 2) / 4.5 + ((padded[there] - value) / width) ** 2 / 2
+            w = weight[there] * np.exp(-away)
+            total += w * padded[there]
+            weights += w
+    return np.where(inside, total / weights, value)
+
+
+def _only_in_colour(solid: Array, rgb: Array, background: Array) -> Array:
+    """Pixels (v, t, t) of parts that slip between depth samples: coloured, and away from what depth shows.
+
+    Colour is averaged over a pixel, depth taken at its centre, so a pole thinner than a pixel can be
+    missing from depth. The half-covered rim of what depth does show stays background.
+    """
+    contrast = np.abs(rgb - background).max(axis=-1)
+    empty = contrast[~solid]
+    if not len(empty):
+        return np.zeros(solid.shape, dtype=bool)
+    seen = (contrast > max(0.06, 6 * float(np.median(empty)))) & ~solid
+    lone = seen & ~ndimage.binary_dilation(solid, NEIGHBOURS)
+    return seen & ndimage.binary_dilation(lone, NEIGHBOURS)
