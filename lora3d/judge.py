@@ -79,5 +79,7 @@ def _rendered(mesh: Mesh, grid: ViewGrid) -> Array:
 
 
 def _picture(mesh: Mesh) -> Array:
-    rgba = render(mesh, [orbit(30, 20, 2.0, fov_deg=30)], 128, shading="studio").rgba[0]
+    # Under light, whatever the material says: the picture shall show the shape.
+    lit = replace(mesh, materials=tuple(replace(material, unlit=False) for material in mesh.materials))
+    rgba = render(lit, [orbit(30, 20, 2.0, fov_deg=30)], 128, shading="studio").rgba[0]
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]

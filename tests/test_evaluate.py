@@ -25,6 +25,8 @@ from lora3d.metrics import PSNR_LIMIT
 from lora3d.render import render, render_tiles
 from lora3d.report import Shown, data_uri, write_report
 
+pytestmark = pytest.mark.slow  # the answers are lifted and measured once for most tests here
+
 BOX = PRESETS["box6"]
 
 
