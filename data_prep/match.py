@@ -9,7 +9,7 @@ symmetric outline, so colours and inner edges decide between views whose outline
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -25,7 +25,8 @@ FILL = 0.9
 AZIMUTHS = tuple(range(0, 360, 15))
 ELEVATIONS = (0, 15, 30, 45, 60, 90)
 LOWEST, HIGHEST = -20.0, 90.0
-LENSES: tuple[float | None, ...] = (None, 25.0, 45.0)  # opening angles; None is orthographic
+# Opening angles that are tried where an orthographic view fits less than well.
+LENSES, GOOD_IOU = (25.0, 45.0), 0.95
 STEPS = (7.5, 3.75, 1.9)
 # What colours and inner edges may outweigh in IoU; and what the front is preferred by, between equals.
 COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
@@ -105,19 +106,26 @@ def fit_view(
         elevations = ELEVATIONS if elevation_deg is None else (elevation_deg,)
         views = tuple((float(a), float(e), None) for e in elevations for a in azimuths)
         starts = _distinct(_judge(_render_frames(gallery.mesh, views), views, target), 4)
-    best = [start for start in starts if start.score > starts[0].score - 0.15]
+    starts = [start for start in starts if start.score > starts[0].score - 0.15]
+    found = _refine(gallery.mesh, starts, stated, target)
+    for lens in LENSES if found.iou < GOOD_IOU else ():
+        # Perspective shifts the outline as a little elevation would, so that the search begins anew.
+        again = [replace(start, fov_deg=lens, score=-1.0) for start in (found, *starts[:2])]
+        found = max(found, _refine(gallery.mesh, again, stated, target), key=lambda fit: fit.score)
+    return found
+
+
+def _refine(mesh: Mesh, fits: list[Fit], stated: tuple[bool, bool], target: Frames) -> Fit:
+    """The best place found from the given ones by halving steps; what is stated does not move."""
     for step in STEPS:
         moves = [
             (0.0 if stated[0] else a * step, 0.0 if stated[1] else e * step)
             for a in (-1, 0, 1)
             for e in (-1, 0, 1)
         ]
-        best = [_improve(gallery.mesh, fit, moves, (fit.fov_deg,), target) for fit in best]
-        best = sorted(best, key=lambda fit: -fit.score)[: 2 if step == STEPS[0] else 1]
-    found = _improve(gallery.mesh, best[0], [(0.0, 0.0)], LENSES, target)
-    if found.fov_deg is not None and stated != (True, True):
-        found = _improve(gallery.mesh, found, moves, (found.fov_deg,), target)
-    return found
+        fits = [_improve(mesh, fit, moves, target) for fit in fits]
+        fits = sorted(fits, key=lambda fit: -fit.score)[: 2 if step == STEPS[0] else 1]
+    return fits[0]
 
 
 def nearest_side(azimuth_deg: float) -> float:
@@ -143,20 +151,15 @@ def turn_for(grid: ViewGrid, azimuth_deg: float) -> float:
     return nearest_side(azimuth_deg) if all(along) else azimuth_deg % 360
 
 
-def _improve(
-    mesh: Mesh,
-    fit: Fit,
-    moves: list[tuple[float, float]],
-    lenses: tuple[float | None, ...],
-    target: Frames,
-) -> Fit:
-    """The best of the fit itself and its neighbours."""
+def _improve(mesh: Mesh, fit: Fit, moves: list[tuple[float, float]], target: Frames) -> Fit:
+    """The best of the fit itself and its neighbours; a fit that was not judged yet has a score below 0."""
     places = {
-        ((fit.azimuth_deg + a) % 360, min(max(fit.elevation_deg + e, LOWEST), HIGHEST), lens)
+        ((fit.azimuth_deg + a) % 360, min(max(fit.elevation_deg + e, LOWEST), HIGHEST), fit.fov_deg)
         for a, e in moves
-        for lens in lenses
     }
-    views = tuple(sorted(places - {(fit.azimuth_deg, fit.elevation_deg, fit.fov_deg)}, key=str))
+    if fit.score >= 0:
+        places.discard((fit.azimuth_deg, fit.elevation_deg, fit.fov_deg))
+    views = tuple(sorted(places, key=str))
     if not views:
         return fit
     return max([fit, *_judge(_render_frames(mesh, views), views, target)], key=lambda found: found.score)

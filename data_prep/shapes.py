@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -143,9 +144,10 @@ def find_duplicates(looks: Mapping[str, Look]) -> dict[str, str]:
     moments = np.array([looks[f].moments for f in files]).reshape(len(files), -1)
     first: dict[str, str] = {}
     for i, file in enumerate(files):
-        close = np.flatnonzero(_close(moments[:i], moments[i]))
-        earlier = (files[j] for j in close if files[j] not in first)
-        twin = next((f for f in earlier if same_object(looks[file], looks[f])), None)
+        close = [files[j] for j in np.flatnonzero(_close(moments[:i], moments[i])) if files[j] not in first]
+        # A file without colours is the twin of any colour: of the one that bears its name.
+        close.sort(key=lambda f: PurePosixPath(f).stem != PurePosixPath(file).stem)
+        twin = next((f for f in close if same_object(looks[file], looks[f])), None)
         if twin is not None:
             first[file] = twin
     return first

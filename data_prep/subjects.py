@@ -171,8 +171,9 @@ def split_subjects(sizes: Mapping[str, int], *, share: float, least: int, seed: 
     order = sorted(sizes, key=lambda s: hashlib.sha256(f"{seed}\n{s}".encode()).digest())
     test: list[str] = []
     count = 0
+    most = min(math.ceil(1.25 * wanted), total // 2)
     for subject in order:
-        if count < wanted and count + sizes[subject] <= max(wanted, math.ceil(1.25 * wanted)):
+        if count < wanted and count + sizes[subject] <= most:
             test.append(subject)
             count += sizes[subject]
     left = [s for s in order if s not in test and count + sizes[s] <= total // 2]
