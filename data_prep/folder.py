@@ -30,7 +30,7 @@ MEMORY_MB = 6144
 
 @dataclass(frozen=True)
 class PrepReport:
-    """What became of a folder; plain JSON types. `report.json` holds the same but path and seconds.
+    """What became of a folder; plain JSON types. `report.json` holds the same but the path, and the settings.
 
     Attributes:
         path: the dataset's folder.

@@ -141,7 +141,7 @@ def _is_plain(mesh: Mesh) -> bool:
 def find_duplicates(looks: Mapping[str, Look]) -> dict[str, str]:
     """Files that show the same object as an earlier one, and which; in the order of ``looks``."""
     files = list(looks)
-    moments = np.array([looks[f].moments for f in files]).reshape(len(files), -1)
+    moments = np.array([looks[f].moments for f in files]).reshape(len(files), 6)
     first: dict[str, str] = {}
     for i, file in enumerate(files):
         close = [files[j] for j in np.flatnonzero(_close(moments[:i], moments[i])) if files[j] not in first]

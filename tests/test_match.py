@@ -166,11 +166,8 @@ CORNERS = {"NE": 315, "NW": 45, "SE": 135, "SW": 225}
 @pytest.mark.skipif(not ART.is_dir(), reason="the shared art packs are not here")
 @pytest.mark.parametrize(
     ("pack", "name"),
-    [
-        ("kenney_furniture", n)
-        for n in ("chair", "loungeSofa", "kitchenStove", "toilet", "laptop", "bedDouble")
-    ]
-    + [("kenney_platformer", n) for n in ("flag", "arrow", "key", "fenceBroken")],
+    [("kenney_furniture", n) for n in ("chair", "kitchenStove", "laptop")]
+    + [("kenney_platformer", n) for n in ("flag", "key", "fenceBroken")],
 )
 def test_an_artists_four_corners_are_ninety_degrees_apart(pack: str, name: str) -> None:
     folder: Path = ART / pack

@@ -1,0 +1,336 @@
+"""The prep step: every model file is accounted for, drawings are matched, and nothing stops the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHARED, make_box
+from PIL import Image
+from test_match import make_chair, make_sign
+
+from lora3d.camera import orbit
+from lora3d.data_prep.asset import Reference, require_visible, row_ids
+from lora3d.data_prep.drawings import draw
+from lora3d.data_prep.folder import PrepReport, prep
+from lora3d.data_prep.shapes import look_of
+from lora3d.data_prep.sources import UNREADABLE, find_assets
+from lora3d.dataset import Dataset, read_dataset
+from lora3d.drawing import fit_reference
+from lora3d.errors import InputError
+from lora3d.grid import PRESETS
+from lora3d.mesh import Mesh, glb_bytes, load_glb_bytes, turn
+from lora3d.render import render_tiles
+
+GRID = PRESETS["box6"].with_tile(32)
+CHAIR = make_chair()
+
+
+def save_drawing(path: Path, mesh: Mesh, azimuth_deg: float, elevation_deg: float = 25) -> None:
+    rgba = draw(mesh, orbit(azimuth_deg, elevation_deg, 1.5, ortho_scale=1.04), "shaded", size=96)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((rgba * 255).round().astype(np.uint8)).save(path)
+
+
+def save_obj(path: Path, mesh: Mesh) -> None:
+    """Geometry alone, Y up: x, z, −y."""
+    lines = [f"v {x:.6f} {z:.6f} {-y:.6f}" for x, y, z in mesh.vertices]
+    lines += ["f " + " ".join(str(i + 1) for i in face) for face in mesh.faces]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as artists have them: models with and without drawings, variants, twins, wreckage."""
+    root = tmp_path_factory.mktemp("pack")
+    models = root / "models"
+    models.mkdir()
+    (root / "LICENSE.txt").write_text("CC0 1.0 Universal")
+    (models / "chair.glb").write_bytes(glb_bytes(CHAIR))
+    (models / "chair_copy.glb").write_bytes(glb_bytes(CHAIR, name="another"))
+    save_obj(models / "chair.obj", CHAIR)
+    (models / "roadSign.glb").write_bytes(glb_bytes(make_sign()))
+    for i, (name, size) in enumerate(
+        (("crate", (1, 1, 1)), ("crate_long", (3, 1, 1)), ("plank", (9, 1, 0.3)))
+    ):
+        (models / f"{name}.glb").write_bytes(glb_bytes(make_box(size, (0.2 * i, 0.5, 0.3))))
+    (models / "broken.glb").write_bytes(b"glTF nothing more")
+    (models / "empty.obj").write_bytes(b"")
+    for other in ("scene.blend", "old.dae", "all.zip"):
+        (models / other).write_bytes(b"?")
+    save_drawing(root / "drawings" / "chair.png", CHAIR, 130)
+    save_drawing(root / "drawings" / "roadSign@-30,25.webp", make_sign(), -30)
+    (root / "drawings" / "crate.png").write_bytes(b"no picture")
+    (root / "notes.txt").write_text("not a model")
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[PrepReport, Dataset]:
+    out = tmp_path_factory.mktemp("prepared") / "set"
+    report = prep(pack, out, grid=GRID, workers=2, min_test=2)
+    return report, read_dataset(out)
+
+
+def rejected_of(dataset: Dataset) -> dict[str, str]:
+    lines = (dataset.path / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert all(list(line) == ["file", "reason"] for line in found)
+    assert len({line["file"] for line in found}) == len(found)
+    return {line["file"]: line["reason"] for line in found}
+
+
+# -- the whole step ----------------------------------------------------------------------------------
+
+
+def test_every_model_file_gives_rows_or_one_line(pack: Path, prepared: tuple[PrepReport, Dataset]) -> None:
+    report, dataset = prepared
+    models = {p.relative_to(pack).as_posix() for p in (pack / "models").iterdir()}
+    rejected = rejected_of(dataset)
+    kept = {row.file for row in dataset.rows()}
+    assert kept | set(rejected) == models and not kept & set(rejected)
+    assert report.files == len(models) and report.rows == len(dataset) == len(kept)
+    assert sum(report.rejected.values()) == len(rejected) and report.content_hash == dataset.content_hash
+    assert (
+        rejected["models/chair_copy.glb"] == rejected["models/chair.obj"] == "a duplicate of models/chair.glb"
+    )
+    assert "archive" in rejected["models/all.zip"] and "export it as GLB" in rejected["models/scene.blend"]
+    assert not any(reason.startswith(Path(file).name) for file, reason in rejected.items())
+
+
+def test_rows_say_what_they_are(prepared: tuple[PrepReport, Dataset]) -> None:
+    report, dataset = prepared
+    rows = {row.file: row for row in dataset.rows()}
+    assert {row.caption for row in rows.values()} == {"chair", "road sign", "crate", "crate long", "plank"}
+    assert all(row.license == "CC0-1.0" for row in rows.values())
+    assert rows["models/crate.glb"].subject == rows["models/crate_long.glb"].subject
+    assert "drawing left out" in rows["models/crate.glb"].warnings
+    assert any("crate.png" in warning for warning in report.warnings)
+    assert rows["models/plank.glb"].drawing == "rendered" and rows["models/plank.glb"].reference_iou is None
+    assert abs((rows["models/plank.glb"].azimuth_deg + 180) % 360 - 180) <= 40
+    assert report.train + report.test == 5 and report.test == 2
+
+
+def test_the_grid_is_turned_to_the_drawing(prepared: tuple[PrepReport, Dataset]) -> None:
+    _, dataset = prepared
+    rows = {row.file: row for row in dataset.rows()}
+    chair, sign = rows["models/chair.glb"], rows["models/roadSign.glb"]
+    assert chair.drawing == "drawings/chair.png" and abs(chair.azimuth_deg - 130) <= 8
+    assert chair.turn_deg == 90 and chair.reference_iou is not None and chair.reference_iou > 0.9
+    assert (sign.azimuth_deg, sign.elevation_deg, sign.turn_deg) == (330, 25, 0)
+
+    views = [i for i, cell in enumerate(GRID.cells) if cell.camera is not None]
+    truth = render_tiles(turn(CHAIR, 90), GRID)
+    assert np.abs(chair.tiles - truth)[views].max() < 0.02
+    back = render_tiles(load_glb_bytes(chair.glb), GRID)
+    assert np.abs(back - truth)[views].mean() < 1e-3, "the mesh column is turned as the views are"
+    assert chair.reference is not None
+    rgb, alpha = fit_reference(GRID, chair.reference.astype(np.float32) / 255)
+    assert np.abs(chair.tiles[GRID.indices("reference")[0]] - rgb).max() < 0.003
+    assert np.abs(chair.tiles[GRID.indices("reference_alpha")[0]][..., 0] - alpha).max() < 0.003
+
+
+def test_the_bytes_do_not_depend_on_the_workers(
+    pack: Path, prepared: tuple[PrepReport, Dataset], tmp_path: Path
+) -> None:
+    report, dataset = prepared
+    calls: list[tuple[int, int]] = []
+    again = prep(
+        pack, tmp_path / "b", grid=GRID, workers=1, min_test=2, progress=lambda n, of: calls.append((n, of))
+    )
+    assert files_of(tmp_path / "b") == files_of(dataset.path)
+    assert again.content_hash == report.content_hash
+    assert calls[-1][0] == calls[-1][1] == len(calls) and [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_metadata_is_exhaustive_and_one_drawing_is_one_row(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    (src / "a.glb").write_bytes(glb_bytes(CHAIR))
+    (src / "b.glb").write_bytes(glb_bytes(make_box()))
+    (src / "c.glb").write_bytes(glb_bytes(make_box((2, 1, 1))))
+    for azimuth in (45, 135, 225, 315):
+        save_drawing(src / "d" / f"{azimuth}.png", CHAIR, azimuth, 35)
+    save_drawing(src / "d" / "top.png", CHAIR, 180, 90)
+    drawings = ";".join(f"d/{n}.png" for n in (45, 135, 225, 315, "top", "missing"))
+    (src / "metadata.csv").write_text(
+        "\ufefffile,caption,licence,artist,source,drawing,mood\n"
+        f'a.glb,"seat, red",cc-by-4.0,Ann,shop,{drawings},happy\n'
+        "b.glb,box,all mine,,,,\n"
+        "../outside.glb,x,MIT,,,,\n"
+        "gone.glb,x,MIT,,,,\n",
+        encoding="utf-8",
+    )
+    report = prep(src, tmp_path / "out", grid=GRID, artist="Someone", trigger="annstyle", min_test=0)
+    dataset = read_dataset(tmp_path / "out")
+    assert set(rejected_of(dataset)) == {"b.glb", "c.glb", "../outside.glb", "gone.glb"}
+    assert rejected_of(dataset)["c.glb"] == "not listed in metadata.csv"
+    assert rejected_of(dataset)["b.glb"].startswith("unlicensed: license 'all mine'")
+    rows = list(dataset.rows())
+    assert [row.turn_deg for row in rows] == [0, 90, 180, 270, 180]
+    assert len({row.id for row in rows}) == 5 and {row.subject for row in rows} == {rows[0].subject}
+    assert (
+        rows[0].caption == "annstyle seat, red" and rows[0].license == "CC-BY-4.0" and rows[0].artist == "Ann"
+    )
+    assert rows[4].elevation_deg > 80
+    text = " ".join(report.warnings)
+    assert "columns not used: mood" in text and "d/missing.png is not there" in text
+    assert dataset.assets("train") == 1
+
+
+def test_nothing_usable_names_the_reasons(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    with pytest.raises(InputError, match="holds no model"):
+        prep(src, tmp_path / "out")
+    (src / "a.glb").write_bytes(glb_bytes(make_box()))
+    (src / "b.fbx").write_bytes(b"?")
+    with pytest.raises(InputError, match=r"none of the 2 model files .* --license") as error:
+        prep(src, tmp_path / "out")
+    assert "1 × unlicensed" in str(error.value) and "1 × a format that is not read" in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["src"]
+
+
+@pytest.mark.parametrize(
+    ("src", "message"),
+    [("missing", "there is nothing"), ("a.glb", "found a .glb file"), ("metadata.txt", "found a .txt file")],
+)
+def test_a_source_is_a_folder_or_a_manifest(src: str, message: str, tmp_path: Path) -> None:
+    if src != "missing":
+        (tmp_path / src).write_text("x")
+    with pytest.raises(InputError, match=message):
+        prep(tmp_path / src, tmp_path / "out")
+
+
+def test_what_is_not_ours_is_refused_before_any_work(pack: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"holds 'mine.txt'"):
+        prep(pack, tmp_path, overwrite=True)
+    assert time.monotonic() - start < 1 and (tmp_path / "mine.txt").read_text() == "mine"
+
+
+# -- finding files -----------------------------------------------------------------------------------
+
+
+def touch(root: Path, *files: str) -> None:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"x")
+
+
+def test_hidden_files_links_and_formats(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(
+        root, "a.GLB", "sub/deep/b.obj", "._a.glb", ".git/c.glb", "__MACOSX/d.glb", "e.png", "f.mtl", "g.bin"
+    )
+    touch(root, *(f"odd{suffix}" for suffix in UNREADABLE))
+    touch(tmp_path, "outside.glb")
+    (root / "link.glb").symlink_to(tmp_path / "outside.glb")
+    found = find_assets(root)
+    assert [asset.file for asset in found.assets] == ["a.GLB", "sub/deep/b.obj"]
+    rejected = {line["file"]: line["reason"] for line in found.rejected}
+    assert set(rejected) == {"._a.glb", "link.glb", *(f"odd{s}" for s in UNREADABLE)}
+    assert "leads out" in rejected["link.glb"]
+
+
+def test_drawings_bear_the_models_name(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "glb/chair.glb",
+        "iso/chair.png",
+        "side/Chair@90.JPG",
+        "glb/sub/chair.webp",
+        "iso/chair_NE.png",
+    )
+    touch(
+        tmp_path, "other/deep/chair.png", "chair.gif", "table/table.obj", "table/table.png", "table/table.mtl"
+    )
+    (tmp_path / "table" / "table.mtl").write_text("map_Kd textures\\table.png\n")
+    touch(tmp_path, "x/lamp.glb", "y/lamp.glb", "y/lamp.png")
+    found = {asset.file: [d.file for d in asset.drawings] for asset in find_assets(tmp_path).assets}
+    assert found["glb/chair.glb"] == ["glb/sub/chair.webp", "iso/chair.png", "side/Chair@90.JPG"]
+    assert found["table/table.obj"] == [], "a texture is no drawing"
+    assert found["x/lamp.glb"] == [] and found["y/lamp.glb"] == ["y/lamp.png"]
+
+
+def test_a_drawing_may_state_where_it_was_drawn_from(tmp_path: Path) -> None:
+    touch(tmp_path, "a.glb", "d.png", "d@2x.png")
+    drawings = "d.png@-30,12.5;d@2x.png;d.png@90;d.png@0,99"
+    (tmp_path / "list.jsonl").write_text(json.dumps({"file_name": "a.glb", "drawing": drawings}) + "\n")
+    asset = find_assets(tmp_path / "list.jsonl").assets[0]
+    assert [(d.file, d.azimuth_deg, d.elevation_deg) for d in asset.drawings] == [
+        ("d.png", -30.0, 12.5),
+        ("d@2x.png", None, None),
+        ("d.png", 90.0, None),
+    ]
+    assert "elevation" in asset.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("caption,license\nbox,MIT\n", "no column 'file': found caption, license"),
+        ("", "lists no model"),
+        (b"file,caption\nb\xe4r.glb,x\n", "not UTF-8"),
+    ],
+)
+def test_metadata_that_cannot_be_read(text: str | bytes, message: str, tmp_path: Path) -> None:
+    data = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "metadata.csv").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        find_assets(tmp_path)
+
+
+def test_ids_are_unique_and_fit_file_names() -> None:
+    pixels = np.zeros((1, 1, 4), np.uint8)
+    files = ["a/é.glb", "a/è.glb", "a/e.glb", "a/e.obj", "a_e.glb", "x" * 300 + ".glb", "日本.glb"]
+    references = [Reference("d/1.png", pixels, 0, 0), Reference("d/1.png", pixels, 90, 0)]
+    ids = [
+        i for f in files for r in (references, [Reference("rendered", pixels, 0, 0)]) for i in row_ids(f, r)
+    ]
+    assert len(set(ids)) == len(ids) == 3 * len(files)
+    assert all(i.isascii() and "/" not in i and len(i) < 160 and not i.startswith(".") for i in ids)
+
+
+def test_sheets_are_seen_from_both_sides_or_not_at_all() -> None:
+    sheet = Mesh(
+        np.array([[0, 0, 0], [1, 0, 0], [1, 0, 1], [0, 0, 1]], np.float32) - np.float32(0.5),
+        np.array([[0, 1, 2], [0, 2, 3]], np.int32),
+        np.zeros(2, np.int32),
+        make_box().materials,
+    )
+    require_visible(sheet, look_of(sheet))
+    for fields, reason in (({"double_sided": False}, "one side only"), ({"alpha_mode": "BLEND"}, "blank")):
+        base = (1, 1, 1, 0) if "alpha_mode" in fields else (1, 1, 1, 1)
+        material = type(sheet.materials[0])(base_color=base, **fields)
+        hidden = Mesh(sheet.vertices, sheet.faces, sheet.face_material, (material,))
+        with pytest.raises(InputError, match=reason):
+            require_visible(hidden, look_of(hidden))
+
+
+# -- real folders ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "art" / "awkward").is_dir(), reason="the shared art packs are not here")
+def test_odd_files_are_kept_if_they_are_usable(tmp_path: Path) -> None:
+    import csv
+
+    src = SHARED / "art" / "awkward"
+    report = prep(src, tmp_path / "out", grid=GRID, allow_unlicensed=True)
+    rejected = rejected_of(read_dataset(tmp_path / "out"))
+    with (src / "expected.csv").open(newline="", encoding="utf-8") as file:
+        usable = [
+            row["file"].removeprefix("awkward/") for row in csv.DictReader(file) if row["usable"] == "y"
+        ]
+    assert [f for f in usable if f in rejected and "duplicate" not in rejected[f]] == []
+    assert report.files == report.assets + len(rejected) and report.licenses == {"NOASSERTION": report.rows}
