@@ -251,11 +251,23 @@ def _single(rng: Rng, paints: Sequence[Paint], x: float, y: float, z: float) -> 
 
 
 _LAYOUTS: tuple[tuple[float, _Layout], ...] = (
-    (15, _stack), (16, _attach), (9, _table), (7, _radial), (9, _row), (9, _scatter), (8, _terrain),
-    (4, _flat(_single)), (6, _flat(plans.cabinet)), (4, _flat(plans.voxels)), (6, _flat(plans.creature)),
-    (6, _flat(plans.craft)), (5, _flat(plans.plant)), (6, _flat(plans.panelled)), (5, _flat(plans.wall)),
-    (6, _flat(plans.profile))
-)  # fmt: skip
+    (15, _stack),
+    (16, _attach),
+    (9, _table),
+    (7, _radial),
+    (9, _row),
+    (9, _scatter),
+    (8, _terrain),
+    (4, _flat(_single)),
+    (6, _flat(plans.cabinet)),
+    (4, _flat(plans.voxels)),
+    (6, _flat(plans.creature)),
+    (6, _flat(plans.craft)),
+    (5, _flat(plans.plant)),
+    (6, _flat(plans.panelled)),
+    (5, _flat(plans.wall)),
+    (6, _flat(plans.profile)),
+)
 _CUMULATIVE = np.cumsum([weight for weight, _ in _LAYOUTS])
 
 

@@ -263,9 +263,29 @@ def _bent(rng: Rng) -> tuple[Solid, str]:
 
 
 _MAKERS: tuple[tuple[float, Callable[[Rng], tuple[Solid, str]]], ...] = (
-    (24, _box), (8, _soft_box), (6, _tapered), (5, _wedge), (9, _cylinder), (4, _prism), (5, _cone),
+    (24, _box),
+    (8, _soft_box),
+    (6, _tapered),
+    (5, _wedge),
+    (9, _cylinder),
+    (4, _prism),
+    (5, _cone),
     (5, _sphere),
-    (3, _dome), (3, _capsule), (3, _ring), (3, _pipe), (5, _lathe), (3, _bowl), (9, _extrusion), (2, _stairs),
-    (2.5, _slats), (2.5, _hill), (3, _open_box), (2, _frame), (3, _rock), (4, _loft), (2, _tube), (2, _bent),
-)  # fmt: skip
+    (3, _dome),
+    (3, _capsule),
+    (3, _ring),
+    (3, _pipe),
+    (5, _lathe),
+    (3, _bowl),
+    (9, _extrusion),
+    (2, _stairs),
+    (2.5, _slats),
+    (2.5, _hill),
+    (3, _open_box),
+    (2, _frame),
+    (3, _rock),
+    (4, _loft),
+    (2, _tube),
+    (2, _bent),
+)
 _CUMULATIVE = np.cumsum([weight for weight, _ in _MAKERS])

@@ -12,6 +12,7 @@ import multiprocessing as mp
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from queue import Full
 
 import numpy as np
 
@@ -24,7 +25,15 @@ from lora3d.grid import ViewGrid
 from lora3d.mesh import turn
 from lora3d.render import render_tiles
 
-STYLE_SHARES = {"render": 0.3, "line": 0.25, "shaded": 0.13, "flat": 0.1, "soft": 0.12, "toon": 0.07, "silhouette": 0.03}
+STYLE_SHARES = {
+    "render": 0.3,
+    "line": 0.25,
+    "shaded": 0.13,
+    "flat": 0.1,
+    "soft": 0.12,
+    "toon": 0.07,
+    "silhouette": 0.03,
+}
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,22 @@ def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share
     pictures = []
     for side in sides:
         style = rng.choice(list(STYLE_SHARES), p=list(STYLE_SHARES.values()))
-        rgba = draw(turn(shape.mesh, 90.0 * side), random_camera(rng), str(style), size=96, seed=int(rng.integers(2**31)))
+        rgba = draw(
+            turn(shape.mesh, 90.0 * side),
+            random_camera(rng),
+            str(style),
+            size=96,
+            seed=int(rng.integers(2**31)),
+        )
         rgb, alpha = fit_reference(grid, rgba)
         pictures.append(np.concatenate([rgb, alpha[..., None]], axis=-1))
     return Example(
-        seed, shape.caption, shape.family, _to_bytes(views), _to_bytes(np.stack(pictures)), sides.astype(np.int64)
+        seed,
+        shape.caption,
+        shape.family,
+        _to_bytes(views),
+        _to_bytes(np.stack(pictures)),
+        sides.astype(np.int64),
     )
 
 
@@ -116,9 +136,13 @@ def stream_examples(
 def _produce(queue, grid: ViewGrid, start: int, step: int, drawings: int, assembly_share: float) -> None:
     os.nice(5)
     parent = os.getppid()
-    seed = start
+    seed, example = start, None
+    # A parent that was killed no longer reads: waiting for ever would leave this process behind.
     while os.getppid() == parent:
-        queue.put(make_example(seed, grid, drawings=drawings, assembly_share=assembly_share))
-        seed += step
-
-
+        if example is None:
+            example = make_example(seed, grid, drawings=drawings, assembly_share=assembly_share)
+        try:
+            queue.put(example, timeout=5)
+        except Full:
+            continue
+        seed, example = seed + step, None

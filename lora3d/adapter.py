@@ -86,24 +86,29 @@ def target_modules(network: nn.Module, targets: tuple[str, ...]) -> list[str]:
         matched = {
             name
             for name, module in network.named_modules()
-            if isinstance(module, nn.Linear | nn.Conv2d) and any(name == e or name.endswith("." + e) for e in ends)
+            if isinstance(module, nn.Linear | nn.Conv2d)
+            and any(name == e or name.endswith("." + e) for e in ends)
         }
         if not matched:
-            raise InputError(f"targets: no layer is called {target!r}; expected {', '.join(ROLES)} or a layer's name")
+            raise InputError(
+                f"targets: no layer is called {target!r}; expected {', '.join(ROLES)} or a layer's name"
+            )
         found |= matched
     return sorted(found)
 
 
 def attach(base: Base, rank: int, alpha: float, targets: tuple[str, ...], seed: int) -> list[nn.Parameter]:
-    """Adds a fresh adapter named ``train`` to the base's UNet; returns its parameters (A random, B zero)."""
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=target_modules(base.unet, targets), bias="none")
+    """Adds a fresh adapter named ``style`` to the base's UNet; returns its parameters (A random, B zero)."""
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=target_modules(base.unet, targets), bias="none"
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base.unet.add_adapter(config, adapter_name="train")
+        base.unet.add_adapter(config, adapter_name="style")
     return [p for p in base.unet.parameters() if p.requires_grad]
 
 
-def adapter_tensors(base: Base, name: str = "train") -> dict[str, Tensor]:
+def adapter_tensors(base: Base, name: str = "style") -> dict[str, Tensor]:
     """The adapter's tensors under diffusers' keys, float32 on the CPU."""
     state = get_peft_model_state_dict(base.unet, adapter_name=name)
     return {f"unet.{k}": v.detach().float().cpu().contiguous() for k, v in sorted(state.items())}
@@ -113,9 +118,16 @@ def save_adapter(path: Path, tensors: dict[str, Tensor], card: AdapterCard, modu
     """Writes the file atomically. Raises AdapterError for tensors that are empty, not finite or without effect."""
     _require_effect(tensors, str(path))
     config = {
-        "r": card.rank, "lora_alpha": card.alpha, "target_modules": modules, "bias": "none", "lora_dropout": 0.0,
-        "rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False, "use_dora": False,
-    }  # fmt: skip
+        "r": card.rank,
+        "lora_alpha": card.alpha,
+        "target_modules": modules,
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "use_rslora": False,
+        "use_dora": False,
+    }
     header = {
         "format": "pt",
         "lora3d": json.dumps(asdict(card), sort_keys=True),
@@ -153,7 +165,9 @@ def read_card(path: Path) -> AdapterCard:
     try:
         return AdapterCard.from_dict(json.loads(metadata["lora3d"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise AdapterError(f"{path} carries no lora3d card: expected an adapter that `lora3d train` wrote") from error
+        raise AdapterError(
+            f"{path} carries no lora3d card: expected an adapter that `lora3d train` wrote"
+        ) from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -190,7 +204,9 @@ def check_fits(card: AdapterCard, base: Base, path: Path) -> None:
     """Refuses another grid or architecture, naming both sides; warns of other weights of the same base."""
     require_same_grid(ViewGrid.from_dict(card.grid), f"adapter {path.name}", base.grid, f"base {base.name!r}")
     if card.base != base.name:
-        raise AdapterError(f"adapter {path.name} was trained on base {card.base!r}; this is base {base.name!r}")
+        raise AdapterError(
+            f"adapter {path.name} was trained on base {card.base!r}; this is base {base.name!r}"
+        )
     if card.base_revision != base.revision:
         warnings.warn(
             f"adapter {path.name} was trained on {card.base} {card.base_revision[:12]}, this is "
@@ -236,7 +252,7 @@ def use_adapters(base: Base, weights: dict[str, float]) -> None:
 @torch.no_grad()
 def effect(base: Base, seed: int = 0) -> Tensor:
     """What the UNet says to one fixed noisy grid, (1, slots, c, h, w): compare it with and without an adapter."""
-    shape = (1, *base.latent_shape)  # type: ignore[attr-defined]
+    shape = (1, *base.latent_shape)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(base.device)
     known = torch.zeros(shape[:2], dtype=torch.bool, device=base.device)
     return base.denoise(noise, torch.full((1,), 0.8, device=base.device), base.embed([""]), known)

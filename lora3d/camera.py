@@ -74,6 +74,7 @@ def orbit(
 
     Well defined at the poles too: from above the front lies at the picture's bottom.
     """
+
     # Exact at multiples of 90 degrees, so that the sides of a box are seen edge-on.
     def cos_sin(degrees: float) -> tuple[float, float]:
         quarter, rest = divmod(degrees, 90.0)

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -36,7 +37,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    parser = Parser("lora3d", description="Teach a diffusion model an artist's 3D style; turn drawings into 3D models.")
+    parser = Parser(
+        "lora3d", description="Teach a diffusion model an artist's 3D style; turn drawings into 3D models."
+    )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
 
@@ -84,7 +87,9 @@ def build_parser() -> Parser:
     lift.add_argument("--out", type=Path, required=True, help="a .glb file")
     lift.add_argument("--faces", type=int, default=5000)
 
-    evaluate = add("eval", run_eval, "score base and adapter on the held-out split: report.json and report.html")
+    evaluate = add(
+        "eval", run_eval, "score base and adapter on the held-out split: report.json and report.html"
+    )
     evaluate.add_argument("--data", type=Path, required=True)
     evaluate.add_argument("--out", type=Path, required=True)
     evaluate.add_argument("--base", default="mini")
@@ -215,7 +220,12 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
         guidance=GUIDANCE if args.guidance is None else args.guidance,
     )
     glb = made.save(args.out, name="generation")
-    return {"glb": glb, "grid": glb.with_suffix(".png"), "record": glb.with_suffix(".json"), "faces": len(made.mesh.faces)}
+    return {
+        "glb": glb,
+        "grid": glb.with_suffix(".png"),
+        "record": glb.with_suffix(".json"),
+        "faces": len(made.mesh.faces),
+    }
 
 
 def run_lift(args: argparse.Namespace) -> dict[str, Any]:
@@ -234,9 +244,15 @@ def run_eval(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.evaluate import evaluate_adapter
 
     return evaluate_adapter(
-        args.data, args.out, base=args.base, adapter=args.adapter, seed=args.seed, limit=args.limit,
-        steps=args.steps, progress=not args.json,
-    )  # fmt: skip
+        args.data,
+        args.out,
+        base=args.base,
+        adapter=args.adapter,
+        seed=args.seed,
+        limit=args.limit,
+        steps=args.steps,
+        progress=not args.json,
+    )
 
 
 def run_adapter_show(args: argparse.Namespace) -> dict[str, Any]:
@@ -274,7 +290,12 @@ def run_base_train(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.base.pretrain import pretrain
 
     folder = pretrain(
-        config, args.out, init=args.init, resume=args.resume, device_name=args.device, max_seconds=args.max_seconds
+        config,
+        args.out,
+        init=args.init,
+        resume=args.resume,
+        device_name=args.device,
+        max_seconds=args.max_seconds,
     )
     return {"base": folder}
 
@@ -305,6 +326,13 @@ def main(argv: list[str] | None = None) -> int:
     if not args.command:
         parser.print_help()
         return 2
+    # Before any heavy import: the libraries' own notices and bars are not for the user of this command.
+    for name, value in (
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("DIFFUSERS_VERBOSITY", "error"),
+    ):
+        os.environ.setdefault(name, value)
     try:
         _print(args.work(args), args.json)
     except InputError as error:

@@ -64,7 +64,10 @@ def demo(
         commands=(
             ("Your own models, with or without drawings, to a dataset", "lora3d prep MODELS --out DATASET"),
             ("An adapter", "lora3d train recipes/mini_style.toml --data DATASET --out RUN"),
-            ("A new drawing to a model", "lora3d generate --adapter RUN/adapter.safetensors --image DRAWING.png --out OUT"),
+            (
+                "A new drawing to a model",
+                "lora3d generate --adapter RUN/adapter.safetensors --image DRAWING.png --out OUT",
+            ),
         ),
     )
     seconds = round(time.monotonic() - started, 1)

@@ -28,7 +28,9 @@ def read_drawing(source: str | Path | IO[bytes]) -> Array:
     try:
         with Image.open(source) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{name}: {image.width}×{image.height} px is too large; at most 64 megapixels")
+                raise InputError(
+                    f"{name}: {image.width}×{image.height} px is too large; at most 64 megapixels"
+                )
             rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
     except FileNotFoundError as error:
         raise InputError(f"{name}: there is no such file") from error

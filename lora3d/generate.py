@@ -103,8 +103,14 @@ class Generator:
             "base": self.base.name,
             "base_revision": self.base.revision,
             "adapters": [
-                {"name": name, "weight": weight, "dataset": self.cards[name].dataset, "trigger": self.cards[name].trigger,
-                 "licenses": self.cards[name].licenses, "artists": self.cards[name].artists}
+                {
+                    "name": name,
+                    "weight": weight,
+                    "dataset": self.cards[name].dataset,
+                    "trigger": self.cards[name].trigger,
+                    "licenses": self.cards[name].licenses,
+                    "artists": self.cards[name].artists,
+                }
                 for name, weight in self.weights.items()
             ],
             "image": Path(image).name if isinstance(image, str | Path) else None,
@@ -115,12 +121,14 @@ class Generator:
             "grid": self.base.grid.to_dict(),
             "precision": str(self.dtype).removeprefix("torch."),
             "versions": {p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
-        }  # fmt: skip
+        }
         return Generation(tiles, self.base.grid, record)
 
     def sentence(self, prompt: str | None) -> str:
         """The prompt with the adapters' triggers before it."""
-        triggers = [self.cards[name].trigger for name, w in self.weights.items() if w and self.cards[name].trigger]
+        triggers = [
+            self.cards[name].trigger for name, w in self.weights.items() if w and self.cards[name].trigger
+        ]
         words = [t for t in triggers if t not in (prompt or "")]
         return " ".join([*words, prompt]) if prompt else ""
 

@@ -129,7 +129,9 @@ class ViewGrid:
                 View(c["channel"], Camera.from_dict(c["camera"]) if "camera" in c else None)
                 for c in fields["cells"]
             )
-            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "cells"}
+            plain: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "cells"
+            }
             return ViewGrid(cells=cells, **plain)
         except (KeyError, TypeError, ValueError) as error:
             raise GridError(f"not a view grid: {error}") from error
@@ -175,7 +177,7 @@ def require_same_grid(a: ViewGrid, a_name: str, b: ViewGrid, b_name: str) -> Non
     left, right = a.to_dict(), b.to_dict()
     for key in left:
         if left[key] != right[key]:
-            x, y = (("different cells", "") if key == "cells" else (left[key], right[key]))
+            x, y = ("different cells", "") if key == "cells" else (left[key], right[key])
             what = "their cells differ" if key == "cells" else f"{key} is {x!r} against {y!r}"
             raise GridError(f"{a_name} (grid {a.name!r}) does not fit {b_name} (grid {b.name!r}): {what}")
 
@@ -200,9 +202,13 @@ def _presets() -> dict[str, ViewGrid]:
     grey = (0.5, 0.5, 0.5)
     grids = (
         ViewGrid("box6", _with_reference(box, ("rgb", "depth")), columns=7, tile=64),
-        ViewGrid("zero123plus", tuple(View("rgb", c) for c in zero), 2, 320, background=grey, shading="studio"),
+        ViewGrid(
+            "zero123plus", tuple(View("rgb", c) for c in zero), 2, 320, background=grey, shading="studio"
+        ),
         ViewGrid("ortho4", _with_reference(four, ("rgb", "depth")), columns=5, tile=256),
-        ViewGrid("mvadapter6", tuple(View("rgb", c) for c in adapter), 6, 768, background=grey, shading="studio"),
+        ViewGrid(
+            "mvadapter6", tuple(View("rgb", c) for c in adapter), 6, 768, background=grey, shading="studio"
+        ),
         ViewGrid(
             "rgbnormal2x4",
             tuple(View("rgb", c) for c in rows) + tuple(View("normal", c) for c in rows),

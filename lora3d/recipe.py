@@ -72,9 +72,14 @@ class TrainConfig:
         for name in ("caption_dropout", "reference_dropout", "decay_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
-        for name, words in (("device", ("auto", "cpu", "cuda", "mps")), ("precision", ("auto", "fp32", "bf16"))):
+        for name, words in (
+            ("device", ("auto", "cpu", "cuda", "mps")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ):
             if getattr(self, name) not in words:
-                raise InputError(f"recipe: {name} is {getattr(self, name)!r}; expected one of {', '.join(words)}")
+                raise InputError(
+                    f"recipe: {name} is {getattr(self, name)!r}; expected one of {', '.join(words)}"
+                )
 
 
 @dataclass(frozen=True)

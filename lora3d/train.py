@@ -33,7 +33,6 @@ from lora3d.adapter import (
     effect,
     load_adapter,
     save_adapter,
-    target_modules,
     use_adapters,
 )
 from lora3d.base import Base, load_base
@@ -91,14 +90,21 @@ def train(
         dataset = read_dataset(data)
         device = choose_device(config.device)
         dtype = choose_dtype(device, config.precision)
-        accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if dtype == torch.bfloat16 else "no")
+        accelerator = Accelerator(
+            cpu=device.type == "cpu", mixed_precision="bf16" if dtype == torch.bfloat16 else "no"
+        )
         base = load_base(config.base, device)
         require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
-        train_rows, test_rows = cache_rows(base, dataset, config, "train"), cache_rows(base, dataset, config, "test")
+        train_rows, test_rows = (
+            cache_rows(base, dataset, config, "train"),
+            cache_rows(base, dataset, config, "test"),
+        )
         if len(train_rows) == 0:
             raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
         _check_resume(out, config, dataset, base)
-        report(f"{len(train_rows)} rows to train on, {len(test_rows)} held out; {device.type}, {str(dtype)[6:]}")
+        report(
+            f"{len(train_rows)} rows to train on, {len(test_rows)} held out; {device.type}, {str(dtype)[6:]}"
+        )
         return _run(config, dataset, base, accelerator, train_rows, test_rows, out, dtype, progress, report)
 
 
@@ -121,9 +127,10 @@ def _run(
     )
     average = [p.detach().clone() for p in parameters]
     step = _load_checkpoint(out, parameters, average, optimiser, base.device)
-    base.unet, optimiser  # the network is frozen; only the adapter's parameters are optimised
     nothing = base.embed([""]).tokens[0]
-    started, first, running, score = time.monotonic(), step, None, None
+    started, first = time.monotonic(), step
+    running: float | None = None
+    score: float | None = None
     bar = tqdm(total=config.steps, initial=step, disable=not progress, unit="step", dynamic_ncols=True)
     log = (out / "train.log.jsonl").open("a", encoding="utf-8")
     while step < config.steps:
@@ -169,14 +176,21 @@ def _run(
         for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
     last = _last_records(out)
-    metrics = {"steps": step, "examples": step * config.batch, "loss": last["loss"], "held_out_loss": last.get("held_out")}
+    metrics: dict[str, Any] = {
+        "steps": step,
+        "examples": step * config.batch,
+        "loss": last["loss"],
+        "held_out_loss": last.get("held_out"),
+    }
     adapter = out / "adapter.safetensors"
     modules = target_modules_of(base)
     save_adapter(adapter, adapter_tensors(base), make_card(config, dataset, base, metrics), modules)
     prove(adapter, base, before, config)
     report(f"{adapter}: {os.path.getsize(adapter) / 2**20:.1f} MiB, loss {metrics['loss']:.4f}")
     done = max(1, step - first)
-    return TrainResult(adapter, step, metrics["loss"], score, seconds, done * config.batch / max(seconds, 1e-9))
+    return TrainResult(
+        adapter, step, metrics["loss"], score, seconds, done * config.batch / max(seconds, 1e-9)
+    )
 
 
 def rate_at(step: int, config: TrainConfig) -> float:
@@ -185,7 +199,9 @@ def rate_at(step: int, config: TrainConfig) -> float:
     return min(1.0, (step + 1) / max(1, config.warmup), left)
 
 
-def make_batch(rows: Cached, nothing: Tensor, config: TrainConfig, step: int, device: torch.device) -> dict[str, Tensor]:
+def make_batch(
+    rows: Cached, nothing: Tensor, config: TrainConfig, step: int, device: torch.device
+) -> dict[str, Tensor]:
     """Step ``step``'s batch; a function of (seed, step) and the rows alone.
 
     Rows come in shuffled rounds, so that each is seen equally often.
@@ -254,10 +270,14 @@ def save_samples(base: Base, rows: Cached, path: Path, dtype: torch.dtype, most:
     known = torch.zeros(clean.shape[:2], dtype=torch.bool, device=base.device)
     known[:, 0] = True
     text = Text(rows.sentences[:n].to(base.device, torch.float32))
-    noise = torch.stack([torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(n)])
+    noise = torch.stack(
+        [torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(n)]
+    )
     made = sample(base, noise.to(base.device), clean, known, text, 12, 1.0, dtype)
-    both = [np.concatenate([pack(base.grid, base.decode(x[None])[0].cpu().numpy()) for x in pair], axis=1)
-            for pair in zip(made, clean, strict=True)]  # fmt: skip
+    both = [
+        np.concatenate([pack(base.grid, base.decode(x[None])[0].cpu().numpy()) for x in pair], axis=1)
+        for pair in zip(made, clean, strict=True)
+    ]
     to_image(np.concatenate(both)).save(path)
 
 
@@ -294,7 +314,9 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str) ->
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
         save_file({"latents": stacked}, temporary)
         temporary.replace(file)
-    sentences = torch.cat([base.embed([c for _, c in rows[i : i + 64]]).tokens.cpu() for i in range(0, len(rows), 64)])
+    sentences = torch.cat(
+        [base.embed([c for _, c in rows[i : i + 64]]).tokens.cpu() for i in range(0, len(rows), 64)]
+    )
     return Cached([i for i, _ in rows], stacked, sentences)
 
 
@@ -322,7 +344,7 @@ def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[s
 
 def target_modules_of(base: Base) -> list[str]:
     """The names of the layers that carry the adapter being trained."""
-    suffix = ".lora_A.train"
+    suffix = ".lora_A.style"
     return sorted(n.removesuffix(suffix) for n, _ in base.unet.named_modules() if n.endswith(suffix))
 
 
@@ -361,7 +383,7 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
 
 def _check_resume(out: Path, config: TrainConfig, dataset: Dataset, base: Base) -> None:
     """Writes what the run is made of, or compares it with what is there."""
-    now = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
+    now: dict[str, Any] = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
     file = out / "recipe.json"
     if not file.exists():
         file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
@@ -370,7 +392,9 @@ def _check_resume(out: Path, config: TrainConfig, dataset: Dataset, base: Base) 
     changed = [k for k in now["recipe"] if then["recipe"].get(k) != now["recipe"][k]]
     changed += [k for k in ("dataset", "base") if then[k] != now[k]]
     if changed:
-        raise InputError(f"{out} was started with another {', '.join(changed)}; resume needs the same, or a new folder")
+        raise InputError(
+            f"{out} was started with another {', '.join(changed)}; resume needs the same, or a new folder"
+        )
 
 
 def _due(step: int, every: int, config: TrainConfig) -> bool:
@@ -404,7 +428,12 @@ def _save_checkpoint(out: Path, step: int, parameters, average, optimiser, keep:
     tensors: dict[str, Tensor] = {}
     for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
         state = optimiser.state[p]
-        tensors |= {f"{i}.value": p.detach(), f"{i}.average": mean, f"{i}.m": state["exp_avg"], f"{i}.v": state["exp_avg_sq"]}
+        tensors |= {
+            f"{i}.value": p.detach(),
+            f"{i}.average": mean,
+            f"{i}.m": state["exp_avg"],
+            f"{i}.v": state["exp_avg_sq"],
+        }
     save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
     (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
     for file in temporary.iterdir():
@@ -419,6 +448,7 @@ def _load_checkpoint(out: Path, parameters, average, optimiser, device) -> int:
     """Restores the newest checkpoint; returns its step, 0 where there is none."""
     found = sorted((out / "checkpoints").glob("step-*"))
     if not found:
+        _trim_log(out / "train.log.jsonl", 0)
         return 0
     state = load_file(found[-1] / "state.safetensors")
     step = json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"]
@@ -438,13 +468,17 @@ def _load_checkpoint(out: Path, parameters, average, optimiser, device) -> int:
 def _trim_log(log: Path, step: int) -> None:
     """Drops the records of steps that will be taken again."""
     if log.exists():
-        kept = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        kept = [
+            line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step
+        ]
         log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def _last_records(out: Path) -> dict[str, float]:
     """The means of the last 20 losses and the last held-out loss, from the log."""
-    records = [json.loads(line) for line in (out / "train.log.jsonl").read_text(encoding="utf-8").splitlines()]
+    records = [
+        json.loads(line) for line in (out / "train.log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     scores = [r["held_out"] for r in records if "held_out" in r]
     tail = [r["loss"] for r in records[-20:]]
     return {"loss": sum(tail) / len(tail), **({"held_out": scores[-1]} if scores else {})}

@@ -37,12 +37,20 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = new_tokenizer(["a red box", "two blue chairs on a green table"], size)
     folder = tmp_path_factory.mktemp("toy_base")
     save_base(
-        folder, grid, new_unet(size, grid), codec, new_text_encoder(tokenizer, size), tokenizer, new_scheduler(4.0)
+        folder,
+        grid,
+        new_unet(size, grid),
+        codec,
+        new_text_encoder(tokenizer, size),
+        tokenizer,
+        new_scheduler(4.0),
     )
     return folder
 
 
-def make_box(size: tuple[float, float, float] = (1, 1, 1), colour: tuple[float, float, float] = (0.8, 0.2, 0.1)) -> Mesh:
+def make_box(
+    size: tuple[float, float, float] = (1, 1, 1), colour: tuple[float, float, float] = (0.8, 0.2, 0.1)
+) -> Mesh:
     """A closed box of one colour (linear), normalised."""
     x, y, z = size
     corners = np.array([[i, j, k] for i in (0, x) for j in (0, y) for k in (0, z)], dtype=np.float32)

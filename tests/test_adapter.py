@@ -29,12 +29,24 @@ from lora3d.base import load_base
 from lora3d.errors import InputError
 
 
-def card_for(base, **changes) -> AdapterCard:
+def card_for(of, **changes) -> AdapterCard:
     card = AdapterCard(
-        base=base.name, base_revision=base.revision, grid=base.grid.to_dict(), trigger="inkfold", rank=4, alpha=4.0,
-        targets=["attention"], dataset="0" * 64, assets=3, drawings=5, licenses=["CC0-1.0"], artists=["A"],
-        sources=[], recipe={}, metrics={},
-    )  # fmt: skip
+        base=of.name,
+        base_revision=of.revision,
+        grid=of.grid.to_dict(),
+        trigger="inkfold",
+        rank=4,
+        alpha=4.0,
+        targets=["attention"],
+        dataset="0" * 64,
+        assets=3,
+        drawings=5,
+        licenses=["CC0-1.0"],
+        artists=["A"],
+        sources=[],
+        recipe={},
+        metrics={},
+    )
     return replace(card, **changes)
 
 
@@ -76,7 +88,7 @@ def test_loading_restores_the_trained_effect_and_weights_scale_it(trained, toy_b
 def test_diffusers_alone_loads_the_file(trained, toy_base):
     from diffusers import StableDiffusionPipeline
 
-    base, _, after, path = trained
+    _, _, after, path = trained
     pipeline = StableDiffusionPipeline.from_pretrained(toy_base)
     pipeline.load_lora_weights(path)
     fresh = replace(load_base(toy_base), unet=pipeline.unet.eval())
@@ -116,7 +128,9 @@ def test_adapters_without_effect_or_not_finite_are_never_saved(trained, tmp_path
         save_adapter(tmp_path / "zero.safetensors", zero, card_for(base), [])
     key = sorted(tensors)[0]
     with pytest.raises(AdapterError, match="not finite"):
-        save_adapter(tmp_path / "nan.safetensors", {**tensors, key: tensors[key] * torch.nan}, card_for(base), [])
+        save_adapter(
+            tmp_path / "nan.safetensors", {**tensors, key: tensors[key] * torch.nan}, card_for(base), []
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -24,7 +24,9 @@ from tests.conftest import make_box
 
 def rough(n: int = 40, seed: int = 0) -> torch.Tensor:
     g = torch.Generator().manual_seed(seed)
-    return torch.nn.functional.interpolate(torch.rand(n, 4, 9, 9, generator=g), size=64, mode="bicubic").clamp(0, 1)
+    return torch.nn.functional.interpolate(
+        torch.rand(n, 4, 9, 9, generator=g), size=64, mode="bicubic"
+    ).clamp(0, 1)
 
 
 def test_the_encoder_is_the_projection_on_principal_components():
@@ -78,7 +80,9 @@ def test_rays_say_the_same_of_the_same_place():
     assert rays.shape == (7, 18, 8, 8) and not rays[0].any() and torch.isfinite(rays).all()
     # Front and back look along the same lines in opposite senses, mirrored left to right.
     front, back = rays[1], rays[3].flip(-1)
-    assert torch.allclose(front[:3], -back[:3], atol=1e-6) and torch.allclose(front[3:6], back[3:6], atol=1e-6)
+    assert torch.allclose(front[:3], -back[:3], atol=1e-6) and torch.allclose(
+        front[3:6], back[3:6], atol=1e-6
+    )
 
 
 def test_denoise_keeps_shapes_and_reads_every_input(toy_base):

@@ -24,8 +24,14 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 
 def test_help_is_fast_and_imports_nothing_heavy():
-    code = "import sys, lora3d.cli; lora3d.cli.build_parser(); print([m for m in ('torch','diffusers','numpy','datasets') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = (
+        "import sys, lora3d.cli; lora3d.cli.build_parser();"
+        "print([m for m in ('torch', 'diffusers', 'numpy', 'datasets') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -34,7 +40,9 @@ def test_help_is_fast_and_imports_nothing_heavy():
     assert "generate" in done.stdout and min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["demo", "prep", "train", "generate", "lift", "eval", "adapter show", "base train"])
+@pytest.mark.parametrize(
+    "command", ["demo", "prep", "train", "generate", "lift", "eval", "adapter show", "base train"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])

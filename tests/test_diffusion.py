@@ -18,7 +18,11 @@ from lora3d.diffusion import (
 
 def pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(4, 3, 2, 5, 5, generator=g), torch.randn(4, 3, 2, 5, 5, generator=g), torch.rand(4, generator=g)
+    return (
+        torch.randn(4, 3, 2, 5, 5, generator=g),
+        torch.randn(4, 3, 2, 5, 5, generator=g),
+        torch.rand(4, generator=g),
+    )
 
 
 def test_the_path_ends_in_the_clean_and_in_the_noise():
@@ -38,14 +42,18 @@ def test_the_velocity_is_the_paths_derivative_and_leads_back():
 def test_times_have_the_logit_normals_mean_and_deviation():
     t = logit_normal_times(20_000, 1.5, 1.2, torch.Generator().manual_seed(0))
     logit = torch.logit(t.double())
-    assert logit.mean().item() == pytest.approx(1.5, abs=0.03) and logit.std().item() == pytest.approx(1.2, abs=0.03)
+    assert logit.mean().item() == pytest.approx(1.5, abs=0.03) and logit.std().item() == pytest.approx(
+        1.2, abs=0.03
+    )
 
 
 def test_held_out_times_are_the_same_distributions_quantiles():
     t = held_out_times(1000, 1.5, 1.2)
     logit = torch.logit(t.double())
     assert (t.diff() > 0).all() and torch.equal(t, held_out_times(1000, 1.5, 1.2))
-    assert logit.mean().item() == pytest.approx(1.5, abs=1e-2) and logit.std().item() == pytest.approx(1.2, abs=2e-2)
+    assert logit.mean().item() == pytest.approx(1.5, abs=1e-2) and logit.std().item() == pytest.approx(
+        1.2, abs=2e-2
+    )
 
 
 def test_shifting_keeps_the_ends_and_composes():

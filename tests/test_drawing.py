@@ -15,7 +15,9 @@ from lora3d.grid import PRESETS
 GRID = PRESETS["box6"]
 
 
-def disc(size: int, radius: float, colour: tuple[int, int, int], *, centre: tuple[float, float] | None = None) -> np.ndarray:
+def disc(
+    size: int, radius: float, colour: tuple[int, int, int], *, centre: tuple[float, float] | None = None
+) -> np.ndarray:
     y, x = np.mgrid[:size, :size] + 0.5
     cx, cy = centre or (size / 2, size / 2)
     alpha = np.clip(radius - np.hypot(x - cx, y - cy) + 0.5, 0, 1)

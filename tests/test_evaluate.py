@@ -224,10 +224,22 @@ def test_files_are_judged_and_the_base_is_not_touched_by_the_adapter(
         for p in attach(base, 4, 4.0, ("attention",), seed=0):
             p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
     card = AdapterCard(
-        base=base.name, base_revision=base.revision, grid=BOX.to_dict(), trigger="", rank=4, alpha=4.0,
-        targets=["attention"], dataset="0" * 64, assets=2, drawings=2, licenses=["CC0-1.0"],
-        artists=["somebody"], sources=[], recipe={}, metrics={},
-    )  # fmt: skip
+        base=base.name,
+        base_revision=base.revision,
+        grid=BOX.to_dict(),
+        trigger="",
+        rank=4,
+        alpha=4.0,
+        targets=["attention"],
+        dataset="0" * 64,
+        assets=2,
+        drawings=2,
+        licenses=["CC0-1.0"],
+        artists=["somebody"],
+        sources=[],
+        recipe={},
+        metrics={},
+    )
     modules = target_modules(load_base(toy_base).unet, ("attention",))
     save_adapter(tmp_path / "a.safetensors", adapter_tensors(base), card, modules)
 

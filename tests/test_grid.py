@@ -27,7 +27,9 @@ from lora3d.grid import (
 )
 
 
-@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 4), st.sampled_from(["u1", "f4"]))
+@given(
+    st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 4), st.sampled_from(["u1", "f4"])
+)
 @settings(max_examples=40, deadline=None)
 def test_unpack_is_the_exact_inverse_of_pack(rows, columns, tile, channels, dtype):
     grid = ViewGrid("any", (View("empty"),) * (rows * columns), columns, tile)
@@ -88,7 +90,9 @@ def test_grids_that_contradict_themselves_are_refused():
         ViewGrid("strange", (View("smell", orbit(0, 0, 1, fov_deg=30)),), 1, 8)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("broken", [{}, {"cells": 3}, {"cells": [{"channel": "rgb"}], "columns": 1}, {"nonsense": 1}])
+@pytest.mark.parametrize(
+    "broken", [{}, {"cells": 3}, {"cells": [{"channel": "rgb"}], "columns": 1}, {"nonsense": 1}]
+)
 def test_json_that_is_no_grid_is_refused(broken):
     with pytest.raises(GridError):
         ViewGrid.from_dict(broken)

@@ -30,8 +30,14 @@ from lora3d.render import render_tiles
 GRID = PRESETS["box6"]
 TOY = PretrainConfig(
     size=MiniSize(channels=(32, 32), heads=(1, 1), text_width=32, text_layers=1, tokens=16, vocabulary=600),
-    steps=6, batch=4, pool=16, drawings=2, warmup=2, codec_shapes=12, codec_steps=4,
-)  # fmt: skip
+    steps=6,
+    batch=4,
+    pool=16,
+    drawings=2,
+    warmup=2,
+    codec_shapes=12,
+    codec_steps=4,
+)
 
 
 def test_example_n_is_the_same_bytes_everywhere():
@@ -85,7 +91,15 @@ def test_the_base_trains_stops_and_resumes(tmp_path, tile):
     out = tmp_path / "run"
     config = replace(TOY, tile=tile, steps=3)
     pretrain(config, out, precision="fp32", device_name="cpu", log_every=1, save_every=3)
-    folder = pretrain(replace(config, steps=6), out, resume=True, precision="fp32", device_name="cpu", log_every=1, save_every=3)  # fmt: skip
+    folder = pretrain(
+        replace(config, steps=6),
+        out,
+        resume=True,
+        precision="fp32",
+        device_name="cpu",
+        log_every=1,
+        save_every=3,
+    )
     records = [json.loads(line) for line in (out / "train.log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6] and records[-1]["seen"] == 24
     assert all(np.isfinite(r["loss"]) for r in records) and "held_out" in records[-1]

@@ -130,7 +130,7 @@ def test_no_face_looks_inward(kind: str) -> None:
         (deform.shear(g.box(1, 1, 1), 0.5, 0.3), 1.0),
         (deform.taper(g.box(2, 2, 3, cuts=30), 0.5), 3 * (4 + 2 + 1) / 3),
     ],
-)  # fmt: skip
+)
 def test_solids_are_closed_and_have_their_volume(solid: g.Solid, expected: float) -> None:
     assert open_edges(solid) == 0
     assert volume(solid) == pytest.approx(expected, rel=0.01)
@@ -164,8 +164,19 @@ def test_every_random_solid_is_outward_and_fits_its_box() -> None:
     assert len(names) > len(_MAKERS)
 
 
-@pytest.mark.parametrize("plan", [plans.cabinet, plans.voxels, plans.creature, plans.craft, plans.plant,
-                                  plans.panelled, plans.wall, plans.profile])  # fmt: skip
+@pytest.mark.parametrize(
+    "plan",
+    [
+        plans.cabinet,
+        plans.voxels,
+        plans.creature,
+        plans.craft,
+        plans.plant,
+        plans.panelled,
+        plans.wall,
+        plans.profile,
+    ],
+)
 def test_every_part_of_a_plan_is_outward(plan) -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):

@@ -35,8 +35,18 @@ def make_rows() -> list[Row]:
         tiles[GRID.indices("reference")[0]] = rgb
         tiles[GRID.indices("reference_alpha")[0]] = alpha[..., None]
         rows.append(
-            Row(f"box{i}", tiles, f"box {i}", f"box{i}", "test" if i > 6 else "train", "CC-BY-4.0", "Ada", "", glb_bytes(mesh))
-        )  # fmt: skip
+            Row(
+                f"box{i}",
+                tiles,
+                f"box {i}",
+                f"box{i}",
+                "test" if i > 6 else "train",
+                "CC-BY-4.0",
+                "Ada",
+                "",
+                glb_bytes(mesh),
+            )
+        )
     return rows
 
 
@@ -50,9 +60,19 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def config(toy_base) -> TrainConfig:
     return TrainConfig(
-        base=str(toy_base), rank=4, steps=12, batch=2, learning_rate=5e-3, warmup=2, held_out_every=6, sample_every=0,
-        checkpoint_every=4, device="cpu", precision="fp32", trigger="inkfold",
-    )  # fmt: skip
+        base=str(toy_base),
+        rank=4,
+        steps=12,
+        batch=2,
+        learning_rate=5e-3,
+        warmup=2,
+        held_out_every=6,
+        sample_every=0,
+        checkpoint_every=4,
+        device="cpu",
+        precision="fp32",
+        trigger="inkfold",
+    )
 
 
 def quiet(*args, **kwargs):
@@ -141,7 +161,11 @@ def test_a_loss_that_is_not_finite_names_step_and_assets_and_saves_nothing(confi
 
 def test_every_row_is_seen_equally_often(config):
     rows = Cached([str(i) for i in range(5)], torch.zeros(5, 7, 1, 1, 1), torch.zeros(5, 2, 3))
-    seen = [i for step in range(10) for i in make_batch(rows, torch.zeros(2, 3), config, step, torch.device("cpu"))["rows"].tolist()]  # fmt: skip
+    seen = [
+        i
+        for step in range(10)
+        for i in make_batch(rows, torch.zeros(2, 3), config, step, torch.device("cpu"))["rows"].tolist()
+    ]
     assert sorted(seen) == sorted(list(range(5)) * 4)
     assert all(sorted(seen[k : k + 5]) == list(range(5)) for k in range(0, 20, 5))
 
@@ -161,4 +185,6 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
     config = TrainConfig(steps=100, warmup=10, decay_share=0.2)
     rates = [rate_at(i, config) for i in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[50] == 1 and rates[99] == pytest.approx(0.05)
-    assert rates[9:81] == [1.0] * 72 and rates == sorted(rates[:10]) + rates[10:80] + sorted(rates[80:], reverse=True)
+    assert rates[9:81] == [1.0] * 72 and rates == sorted(rates[:10]) + rates[10:80] + sorted(
+        rates[80:], reverse=True
+    )

@@ -132,4 +132,9 @@ def save_base(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+    # AutoencoderTiny writes a key that it does not read back, and warns of it at every load.
+    config = folder / "vae" / "config.json"
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    fields.pop("block_out_channels", None)
+    config.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     write_grid(grid, folder / "grid.json")

@@ -148,7 +148,9 @@ def train_decoder(
         pictures: (n, 4, h, w) uint8.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(codec.decoder.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(
+        codec.decoder.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+    )
     codec.decoder.train().to(memory_format=torch.channels_last)
     history, total = [], 0.0
     for step in range(steps):
@@ -159,8 +161,11 @@ def train_decoder(
         target = (pictures[index].float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             latents = codec.encode(target).latents
-            latents += blur * torch.rand(batch, 1, 1, 1, generator=generator) * RAW_SCALE * torch.randn(
-                latents.shape, generator=generator
+            latents += (
+                blur
+                * torch.rand(batch, 1, 1, 1, generator=generator)
+                * RAW_SCALE
+                * torch.randn(latents.shape, generator=generator)
             )
         with torch.autocast("cpu", autocast_dtype, enabled=autocast_dtype != torch.float32):
             guess = codec.decode(latents).sample

@@ -86,7 +86,7 @@ class MiniBase:
     @torch.no_grad()
     def encode(self, tiles: Tensor) -> Tensor:
         """Cells (b, cells, t, t, 3) in [0, 1] to latents (b, slots, c, h, w), each slot alone."""
-        b, _, t = tiles.shape[:3]
+        b = len(tiles)
         pictures = join_cells(self.grid, tiles.to(self.device, torch.float32)).flatten(0, 1)
         latents = self.vae.encode(pictures * 2 - 1).latents * self.vae.config.scaling_factor
         return latents.unflatten(0, (b, self.slots))
@@ -122,9 +122,17 @@ def denoise_strip(
     flag = known.to(latents.dtype)[:, :, None, None, None]
     drawing = (latents[:, :1] * flag[:, :1]).expand(-1, m, -1, -1, -1)
     cells = torch.cat(
-        [latents, drawing, flag.expand(-1, -1, 1, h, w), camera_rays.to(latents.dtype).expand(b, -1, -1, -1, -1)], 2
+        [
+            latents,
+            drawing,
+            flag.expand(-1, -1, 1, h, w),
+            camera_rays.to(latents.dtype).expand(b, -1, -1, -1, -1),
+        ],
+        2,
     )
-    strip = cells.permute(0, 2, 3, 1, 4).reshape(b, -1, h, m * w).contiguous(memory_format=torch.channels_last)
+    strip = (
+        cells.permute(0, 2, 3, 1, 4).reshape(b, -1, h, m * w).contiguous(memory_format=torch.channels_last)
+    )
     out = unet(strip, t * 1000, encoder_hidden_states=tokens, return_dict=False)[0]
     return out.reshape(b, -1, h, m, w).permute(0, 3, 1, 2, 4)
 
@@ -165,7 +173,11 @@ def _ray_features(camera: Camera, side: int) -> np.ndarray:
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids (b, model_max_length) int64; a longer sentence is cut at its end."""
     encoded = tokenizer(
-        texts, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
+        texts,
+        padding="max_length",
+        truncation=True,
+        max_length=tokenizer.model_max_length,
+        return_tensors="pt",
     )
     return encoded.input_ids
 
@@ -175,7 +187,9 @@ def load_mini(folder: Path, *, name: str, device: str | torch.device = "cpu") ->
     from lora3d.base import hash_weights
 
     grid = read_grid(folder / "grid.json")
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, use_safetensors=True)
+    unet = UNet2DConditionModel.from_pretrained(
+        folder / "unet", torch_dtype=torch.float32, use_safetensors=True
+    )
     if unet.config.in_channels != INPUT_CHANNELS:
         raise InputError(
             f"{folder} is no base of the `mini` family: its UNet reads {unet.config.in_channels} channels, "

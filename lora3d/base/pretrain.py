@@ -50,8 +50,10 @@ class Networks:
         return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
 
 
-def fit_codec(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> tuple[AutoencoderTiny, list[str]]:
-    """The codec, fitted to ``codec_shapes`` shapes, and their captions: its encoder in closed form, its decoder trained."""
+def fit_codec(
+    config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype
+) -> tuple[AutoencoderTiny, list[str]]:
+    """The codec fitted to ``codec_shapes`` shapes (encoder in closed form, decoder trained), and their captions."""
     examples = [_example(config, grid, i) for i in range(config.codec_shapes)]
     bytes_ = torch.from_numpy(np.concatenate([np.concatenate([e.views, e.drawings]) for e in examples]))
     pictures = bytes_.movedim(-1, 1)
@@ -74,7 +76,11 @@ def pictures_of(example: Example, choice: int) -> np.ndarray:
 
 @torch.no_grad()
 def make_batch(
-    examples: list[Example], choices: np.ndarray, networks: Networks, config: PretrainConfig, rng: np.random.Generator
+    examples: list[Example],
+    choices: np.ndarray,
+    networks: Networks,
+    config: PretrainConfig,
+    rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Latents (b, slots, c, h, w), token ids (b, n) and which slots are given (b, slots), on the CPU."""
     pictures = torch.from_numpy(np.stack([pictures_of(e, c) for e, c in zip(examples, choices, strict=True)]))
@@ -214,7 +220,11 @@ def pretrain(
     rays = ray_channels(grid).to(device)
     held_out = _held_out(config, grid, networks)
     stream = stream_examples(
-        grid, start=fresh, workers=config.workers, drawings=config.drawings, assembly_share=config.assembly_share
+        grid,
+        start=fresh,
+        workers=config.workers,
+        drawings=config.drawings,
+        assembly_share=config.assembly_share,
     )
     pool: list[Example] = []
     log = (out / "train.log.jsonl").open("a", encoding="utf-8")
@@ -228,7 +238,9 @@ def pretrain(
             picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
             choices = rng.integers(0, config.drawings, config.batch)
             batch = {k: v.to(device) for k, v in make_batch(picked, choices, networks, config, rng).items()}
-            t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator).to(device)
+            t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator).to(
+                device
+            )
             noise = torch.randn(batch["latents"].shape, generator=generator).to(device)
             loss = loss_of(networks, batch, t, noise, rays, config, dtype).mean()
             if not torch.isfinite(loss):
@@ -241,11 +253,16 @@ def pretrain(
             running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
             if step % log_every == 0 or step == config.steps:
                 record = {
-                    "step": step, "seen": seen, "distinct": fresh, "loss": round(running, 4),
+                    "step": step,
+                    "seen": seen,
+                    "distinct": fresh,
+                    "loss": round(running, 4),
                     "seconds": round(time.monotonic() - started, 1),
-                }  # fmt: skip
+                }
                 if step % save_every == 0 or step == config.steps:
-                    record["held_out"] = round(_held_out_loss(held_out, model, average, networks, rays, config, dtype), 4)
+                    record["held_out"] = round(
+                        _held_out_loss(held_out, model, average, networks, rays, config, dtype), 4
+                    )
                     _save_state(state_file, model, optimiser, average, step, seen, fresh)
                 print(json.dumps(record), flush=True)
                 log.write(json.dumps(record) + "\n")
@@ -256,12 +273,15 @@ def pretrain(
     model.load_state_dict(average)
     _save(out / "base", networks, grid, config)
     (out / "base" / "training.json").write_text(
-        json.dumps({"seen": seen, "distinct": fresh, "recipe": to_fields(config)}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({"seen": seen, "distinct": fresh, "recipe": to_fields(config)}, indent=1) + "\n",
+        encoding="utf-8",
     )
     return out / "base"
 
 
-def _end_in_time(config: PretrainConfig, step: int, done: int, elapsed: float, limit: float) -> PretrainConfig:
+def _end_in_time(
+    config: PretrainConfig, step: int, done: int, elapsed: float, limit: float
+) -> PretrainConfig:
     """The recipe with as many steps as fit at the speed so far, so that the decay of the rate ends with the time."""
     return replace(config, steps=step + max(1, int(max(1, done) * (limit - elapsed) / elapsed)))
 
@@ -309,7 +329,9 @@ def _held_out_loss(held_out, model, average, networks, rays, config, dtype) -> f
         noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(i))
         moved = {k: v.to(rays.device) for k, v in batch.items()}
         losses.append(
-            loss_of(networks, moved, times.to(rays.device), noise.to(rays.device), rays, config, dtype).mean().item()
+            loss_of(networks, moved, times.to(rays.device), noise.to(rays.device), rays, config, dtype)
+            .mean()
+            .item()
         )
     model.load_state_dict(current)
     return sum(losses) / len(losses)
@@ -317,9 +339,13 @@ def _held_out_loss(held_out, model, average, networks, rays, config, dtype) -> f
 
 def _save_state(path: Path, model, optimiser, average, step: int, seen: int, fresh: int) -> None:
     state: dict[str, Any] = {
-        "model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
-        "step": step, "seen": seen, "fresh": fresh,
-    }  # fmt: skip
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+        "step": step,
+        "seen": seen,
+        "fresh": fresh,
+    }
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     temporary.replace(path)
@@ -345,6 +371,11 @@ def _load_networks(folder: Path) -> Networks:
 
 def _save(folder: Path, networks: Networks, grid: ViewGrid, config: PretrainConfig) -> None:
     save_base(
-        folder, grid, networks.unet, networks.vae, networks.text_encoder, networks.tokenizer,  # type: ignore[arg-type]
+        folder,
+        grid,
+        networks.unet,
+        networks.vae,
+        networks.text_encoder,
+        networks.tokenizer,  # type: ignore[arg-type]
         new_scheduler(config.sampler_shift),
-    )  # fmt: skip
+    )
