@@ -119,6 +119,8 @@ def evaluate_adapter(
     seed: int = 0,
     limit: int | None = None,
     steps: int | None = None,
+    precision: str = "auto",
+    lift: Lift = lifting.lift,
     workers: int = 2,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def evaluate_adapter(
     Raises InputError where the dataset's grid is not the base's.
     """
     dataset = read_dataset(data)
-    adapted = load(base, {adapter: 1.0} if adapter else {})
+    adapted = load(base, {adapter: 1.0} if adapter else {}, precision=precision)
     model, grid = adapted.base, dataset.grid
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
     steps = STEPS if steps is None else steps
@@ -147,6 +149,7 @@ def evaluate_adapter(
         return model.decode(there).float().cpu().numpy()[0]
 
     settings: dict[str, Any] = {"base": model.name, "base_revision": model.revision, "steps": steps}
+    settings["precision"] = str(adapted.dtype).removeprefix("torch.")
     for card in adapted.cards.values():
         settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}
         if card.dataset != dataset.content_hash:
@@ -157,6 +160,7 @@ def evaluate_adapter(
         adapter=asked(adapted) if adapter else None,
         codec=codec,
         out=out,
+        lift=lift,
         seed=seed,
         limit=limit,
         workers=workers,

@@ -244,8 +244,8 @@ def test_files_are_judged_and_the_base_is_not_touched_by_the_adapter(
     save_adapter(tmp_path / "a.safetensors", adapter_tensors(base), card, modules)
 
     def run(adapter: Path | None) -> dict:
-        data, out = dataset.path, tmp_path / "out"
-        return evaluate_adapter(data, out, base=toy_base, adapter=adapter, limit=1, steps=2, workers=0)
+        fixed = {"limit": 1, "steps": 2, "precision": "fp32", "lift": no_lift, "workers": 0}
+        return evaluate_adapter(dataset.path, tmp_path / "out", base=toy_base, adapter=adapter, **fixed)
 
     alone, both = run(None), run(tmp_path / "a.safetensors")
     assert alone["base"] == both["base"] and both["adapter"]["psnr"] != both["base"]["psnr"]
