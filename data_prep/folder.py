@@ -7,6 +7,7 @@ import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def prep(
             _tables(prepared, kept, subjects, sides),
             out,
             grid,
-            title=src.resolve().stem,
+            title=src.resolve().name if src.is_dir() else src.stem,
             rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
             report={**written, "settings": settings},
             overwrite=overwrite,
@@ -172,7 +173,8 @@ def _prepare_all(
     rejected: list[dict[str, str]] = []
     tell = progress if callable(progress) else None
     results = run_tasks(prepare, tasks, workers=workers, time_limit_s=time_limit_s, memory_mb=memory_mb)
-    with tqdm(total=len(tasks), unit="model", disable=progress is not True, dynamic_ncols=True) as bar:
+    bar = tqdm(total=len(tasks), unit="model", disable=progress is not True, dynamic_ncols=True)
+    with closing(results), bar:
         for index, result in results:
             file = tasks[index].asset.file
             if isinstance(result, Failure):

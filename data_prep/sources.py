@@ -313,6 +313,8 @@ def state_licenses(found: Found, license: str, artist: str, allow_unlicensed: bo
                 f"{asset.file} is taken as {license} as told, but a licence file beside it says {text}"
             )
         name = name or ("" if why else text or "")
+        if why and (name or allow_unlicensed):
+            warnings.append(f"{asset.file}: {why}")
         if name or allow_unlicensed:
             assets.append(replace(asset, license=name or unstated, artist=asset.artist or artist))
         else:

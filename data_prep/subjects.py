@@ -30,6 +30,7 @@ _NOISE_WORDS = """
 """
 _EMPTY_WORDS = "scene model mesh untitled object source asset output export test"
 _VARIANTS, _NOISE, _EMPTY_NAMES = (frozenset(w.split()) for w in (_VARIANT_WORDS, _NOISE_WORDS, _EMPTY_WORDS))
+MOST = 0.25
 _HASH = re.compile(r"(?=.*\d)[0-9a-f]{12,}|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -107,8 +108,10 @@ def group_subjects(
         alike: pairs of files of nearly the same shape.
         stated: subjects that the artist stated; joined with what is alike, not with what is named alike.
 
-    Two names belong together when one's stem begins with the other's (wall, wall_torch). Returns one subject
-    a file, the shortest stem of its group; groups whose stems agree are told apart by a number.
+    Two names belong together when one's stem begins with the other's (wall, wall_torch), or when they begin
+    with the same word (bed_king, bed_bunk), unless that word marks more than MOST of the assets: better one
+    subject too few than a variant on both sides. Returns one subject a file, named by the words its group
+    has in common; groups of the same name are told apart by a number.
     """
     prefix = common_prefix(names.values())
     stems = {file: stem_of(name, prefix) for file, name in names.items()}
@@ -124,11 +127,14 @@ def group_subjects(
         a, b = sorted((find(a), find(b)))
         parent[b] = a
 
+    heads = Counter(stem[0] for stem in stems.values())
     first: dict[tuple[str, ...], str] = {}
     for file in sorted(names):
         key = ("stated", stated[file]) if stated.get(file) else ("stem", *stems[file])
         join(file, first.setdefault(key, file))
     for key, file in sorted(first.items()):
+        if key[0] == "stem" and len(key[1]) > 2 and heads[key[1]] <= max(MOST * len(names), 2):
+            join(file, first.setdefault(("head", key[1]), file))
         for length in range(2, len(key) if key[0] == "stem" else 0):
             if key[:length] in first and len(key[1]) > 2:
                 join(file, first[key[:length]])
@@ -142,11 +148,20 @@ def group_subjects(
     subjects: dict[str, str] = {}
     for members in groups.values():
         own = sorted({stated[f] for f in members if stated.get(f)})
-        label = own[0] if own else " ".join(min((stems[f] for f in members), key=lambda s: (len(s), s)))
+        label = own[0] if own else _label([stems[f] for f in members])
         taken[label] += 1
         title = label if taken[label] == 1 else f"{label} ({taken[label]})"
         subjects.update(dict.fromkeys(members, title))
     return subjects
+
+
+def _label(stems: list[tuple[str, ...]]) -> str:
+    """The words that all stems begin with, or else the shortest stem."""
+    shortest = min(stems, key=lambda stem: (len(stem), stem))
+    common = [
+        word for i, word in enumerate(shortest) if all(stem[: i + 1] == shortest[: i + 1] for stem in stems)
+    ]
+    return " ".join(common or shortest)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -40,7 +42,7 @@ def run_tasks(
     workers: int,
     time_limit_s: float,
     memory_mb: int,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Yields (index, what ``function(task)`` returned or a `Failure`) as they come; each index once.
 
     Function, tasks and results are pickled. A task that passes ``time_limit_s`` seconds or whose process dies
@@ -119,7 +121,9 @@ def _stop(worker: _Worker) -> None:
 
 
 def _work(pipe: Connection, function: Callable[[Any], Any], memory_mb: int) -> None:
-    """The worker's loop; ends with its parent."""
+    """The worker's loop; ends with its parent, even inside a task that hangs. Ctrl-C is the parent's affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     if sys.platform != "win32":
         import resource
 
@@ -133,6 +137,12 @@ def _work(pipe: Connection, function: Callable[[Any], Any], memory_mb: int) -> N
             pipe.send(_call(function, pipe.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(2)
+    os._exit(1)
 
 
 def _call(function: Callable[[Any], Any], task: Any) -> Any:

@@ -81,12 +81,20 @@ def grouped(names: list[str], **fields) -> set[frozenset[str]]:
 
 def test_variants_are_one_subject() -> None:
     walls, chairs = ["wall.glb", "wall_half.glb", "wallCracked.glb"], ["chair_1.glb", "chair_3.glb"]
-    kitchen = ["kitchenSink.glb", "kitchenStove.glb"]
-    assert grouped([*walls, *chairs, *kitchen]) == {
+    beds, others = ["bed_king.glb", "bed_bunk.glb"], ["door.glb", "vase.glb"]
+    assert grouped([*walls, *chairs, *beds, *others]) == {
         frozenset(walls),
         frozenset(chairs),
-        *(frozenset([k]) for k in kitchen),
+        frozenset(beds),
+        *(frozenset([o]) for o in others),
     }
+    names = group_subjects({n: name_of(n) for n in beds + others}, (), {})
+    assert set(names.values()) == {"bed", "door", "vase"}
+
+
+def test_a_word_that_marks_much_of_a_pack_joins_nothing() -> None:
+    names = [f"armour{kind}.glb" for kind in ("Helmet", "Boots", "Glove", "Shield")] + ["a.glb", "b.glb"]
+    assert len(grouped(names)) == 6
 
 
 def test_alike_shapes_and_stated_subjects_join() -> None:
