@@ -26,14 +26,23 @@ class Parser(argparse.ArgumentParser):
     """Names the nearest option for an unknown one."""
 
     def error(self, message: str) -> typing.NoReturn:
-        flags = [s for a in self._actions for s in a.option_strings]
         for word in message.split():
             if word.startswith("--"):
-                near = difflib.get_close_matches(word.split("=")[0], flags, n=1)
+                near = difflib.get_close_matches(word.split("=")[0], _flags(self), n=1)
                 if near and near[0] != word.split("=")[0]:
                     message += f"; the nearest is {near[0]}"
                     break
         self.exit(2, f"{self.prog}: {message}\nSee {self.prog} --help\n")
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """All options of a parser and its commands: an unknown one is reported by the outermost parser."""
+    found = [s for action in parser._actions for s in action.option_strings]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                found += _flags(sub)
+    return sorted(set(found))
 
 
 def build_parser() -> Parser:
@@ -61,6 +70,9 @@ def build_parser() -> Parser:
     prep.add_argument("--license", help="SPDX identifier for assets that state none")
     prep.add_argument("--artist", help="for assets that state none")
     prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
+    prep.add_argument("--trigger", help="a word put before every caption")
+    prep.add_argument("--test-share", type=float, default=0.2, help="of the subjects, held out")
+    prep.add_argument("--min-test", type=int, default=8, help="assets held out at least")
     prep.add_argument("--seed", type=int, default=0)
     prep.add_argument("--workers", type=int, default=2)
     prep.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
@@ -97,6 +109,7 @@ def build_parser() -> Parser:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--limit", type=int, help="at most so many held-out assets")
     evaluate.add_argument("--steps", type=int, help="denoising steps")
+    evaluate.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
 
     adapter = commands.add_parser("adapter", help="look into adapter files").add_subparsers(
         dest="verb", required=True, parser_class=Parser, metavar="VERB"
@@ -186,6 +199,9 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         license=args.license,
         allow_unlicensed=args.allow_unlicensed,
         artist=args.artist,
+        trigger=args.trigger,
+        test_share=args.test_share,
+        min_test=args.min_test,
         seed=args.seed,
         workers=args.workers,
         overwrite=args.overwrite,
@@ -251,6 +267,7 @@ def run_eval(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         limit=args.limit,
         steps=args.steps,
+        precision=args.precision,
         progress=not args.json,
     )
 

@@ -107,7 +107,7 @@ def _answer(generator: Generator, row: Row, out: Path, kind: str) -> Mesh | None
     tiles = generator.generate_tiles([reference], [row.caption], [0])[0]
     made = Generation(tiles, grid, {"base": generator.base.name, "prompt": row.caption, "seed": 0})
     try:
-        made.save(out, name=f"{row.id}_{kind}")
+        made.save(out, name=f"{Path(row.file).stem}_{kind}")
     except InputError:
         return None
     return made.mesh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 
@@ -37,10 +38,11 @@ def choose_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
         return torch.float32
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        layer = torch.nn.Conv2d(128, 128, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
+        layer = torch.nn.Conv2d(128, 128, 3, padding=1, dtype=dtype)
+        layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
         x = torch.randn(8, 128, 8, 56, dtype=dtype).to(memory_format=torch.channels_last)
         with torch.no_grad():
-            seconds[dtype] = _best_seconds(lambda layer=layer, x=x: layer(x), 3)
+            seconds[dtype] = _best_seconds(partial(layer, x), 3)
     return torch.bfloat16 if seconds[torch.bfloat16] < 0.8 * seconds[torch.float32] else torch.float32
 
 

@@ -8,6 +8,7 @@ import tomllib
 import types
 import typing
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -156,8 +157,12 @@ class PretrainConfig:
 def read_recipe(path: Path, kind: type[Recipe], overrides: dict[str, Any] | None = None) -> Recipe:
     """Reads a TOML recipe into its dataclass; ``overrides`` (from the command line) win over the file.
 
+    A file that is not there is looked up by its name among the recipes that come with the package.
     Raises InputError for a missing file, bad TOML, an unknown key (with the nearest name) or a wrong type.
     """
+    packaged = Path(str(files("lora3d.recipes"))) / path.name
+    if not path.exists() and packaged.is_file():
+        path = packaged
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

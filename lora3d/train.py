@@ -300,7 +300,8 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str) ->
         batch.clear()
 
     for row in dataset.rows(split):
-        rows.append((row.id, f"{config.trigger} {row.caption}".strip()))
+        said = config.trigger in row.caption.split()
+        rows.append((row.id, row.caption if said else f"{config.trigger} {row.caption}".strip()))
         if kept is None:
             batch.append(row)
             if len(batch) == 16:
@@ -383,7 +384,11 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
 
 def _check_resume(out: Path, config: TrainConfig, dataset: Dataset, base: Base) -> None:
     """Writes what the run is made of, or compares it with what is there."""
-    now: dict[str, Any] = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
+    now: dict[str, Any] = {
+        "recipe": to_fields(config),
+        "dataset": dataset.content_hash,
+        "base": base.revision,
+    }
     file = out / "recipe.json"
     if not file.exists():
         file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")

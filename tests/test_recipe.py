@@ -61,6 +61,12 @@ def test_whole_numbers_pass_for_floats_and_arrays_for_tuples():
     assert recipe.alpha == 8.0 and isinstance(recipe.alpha, float) and recipe.targets == ("conv",)
 
 
+def test_a_packaged_recipe_is_found_by_its_name(tmp_path):
+    assert read_recipe(tmp_path / "recipes" / "mini_style.toml", TrainConfig) == read_recipe(
+        next(r for r in RECIPES if r.name == "mini_style.toml"), TrainConfig
+    )
+
+
 def test_nested_tables_are_checked_too():
     recipe = from_fields(PretrainConfig, {"size": {"channels": [32, 64]}}, "here")
     assert recipe.size.channels == (32, 64)

@@ -204,7 +204,7 @@ def pretrain(
     networks = _load_networks(init or out / "init")
 
     model = networks.trained().to(device)
-    networks.unet.to(memory_format=torch.channels_last)
+    networks.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
     optimiser = Optimiser(model, config)
     step = seen = fresh = 0
