@@ -9,16 +9,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from lora3d.camera import orbit
 from lora3d.data_prep.artist_pack import write_pack
 from lora3d.data_prep.folder import prep
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.device import measure_gflops
 from lora3d.errors import InputError
 from lora3d.evaluate import evaluate_adapter
-from lora3d.generate import Generation, Generator, load
+from lora3d.generate import Generation, Generator, load, to_image
 from lora3d.mesh import Mesh, load_glb_bytes
 from lora3d.page import Item, Model, portrait, write_page
 from lora3d.recipe import TrainConfig, read_recipe
+from lora3d.render import render
 from lora3d.train import train
 
 RECIPE = Path(str(files("lora3d.recipes"))) / "mini_demo.toml"
@@ -50,6 +55,7 @@ def demo(
     scores = evaluate_adapter(out / "dataset", out / "eval", adapter=trained.adapter, progress=progress)
     dataset = read_dataset(out / "dataset")
     items = make_items(dataset, trained.adapter, out)
+    write_picture(items[:3], out / "demo.png")
     thumbnails = [
         (row.caption, portrait(load_glb_bytes(row.glb), size=96)) for row in _one_an_asset(dataset, "train")
     ]
@@ -73,6 +79,21 @@ def demo(
     seconds = round(time.monotonic() - started, 1)
     report(f"open {page} in a browser ({seconds:.0f} s)")
     return {"page": page, "adapter": trained.adapter, "glbs": sorted(out.glob("*.glb")), "seconds": seconds}
+
+
+def write_picture(items: list[Item], path: Path, size: int = 256) -> None:
+    """Drawing, base, adapter and the artist's own, a row for each item: the page in one picture."""
+    camera = orbit(30, 20, 2.0, fov_deg=32)
+    rows = []
+    for item in items:
+        if item.drawing is None:
+            continue
+        drawing = np.asarray(to_image(item.drawing).resize((size, size), Image.Resampling.LANCZOS)) / 255
+        views = [render(model.mesh, [camera], size, shading="studio").rgba[0] for model in item.models]
+        rows.append(
+            np.concatenate([drawing, *(v[..., :3] * v[..., 3:] + 1 - v[..., 3:] for v in views)], axis=1)
+        )
+    to_image(np.concatenate([row for row in rows if row.shape == rows[0].shape])).save(path)
 
 
 def make_items(dataset: Dataset, adapter: Path, out: Path) -> list[Item]:

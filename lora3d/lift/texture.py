@@ -1,8 +1,12 @@
-"""UVs and one baked texture: the views' colours on a mesh."""
+"""Colours from the views onto a mesh: an unwrapped texture, baked texel by texel.
+
+A texel takes its colour from the views that see it, the straighter the more. What no view sees takes the
+colours of the nearest seen surface that faces the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numba
 import numpy as np
@@ -10,148 +14,205 @@ import xatlas
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from lora3d.camera import Array, Camera, project
+from lora3d.camera import Array
+from lora3d.lift.fuse import in_frame, project
+from lora3d.lift.views import NEIGHBOURS, UNKNOWN, DepthViews
 from lora3d.mesh import Material, Mesh
+from lora3d.render import render
 
-MARGIN = 2  # texels between charts; twice that is filled beyond each edge
-GRAZING = 3.0  # weight = cos(angle to the view)^GRAZING
+RIM_WEIGHT = 0.02
+"""Weight of pixels at the edge of what they show: their colour is mixed with what lies behind."""
 
 
 def unwrap(vertices: Array, faces: Array, size: int) -> Array:
-    """Corner UVs (f, 3, 2) float32 in glTF's convention (v down), one atlas of ``size`` texels with margins."""
+    """Texture coordinates (f, 3, 2) float32 in [0, 1], v down, for a texture of size² texels, by xatlas."""
     atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices.astype(np.float32), faces.astype(np.uint32))
-    charts = xatlas.ChartOptions()
+    atlas.add_mesh(vertices, faces.astype(np.uint32))
+    charts, packing = xatlas.ChartOptions(), xatlas.PackOptions()
     charts.max_iterations = 1
-    pack = xatlas.PackOptions()
-    pack.padding = 2 * MARGIN
-    pack.resolution = size
-    pack.bruteForce = False
-    atlas.generate(charts, pack)
+    packing.resolution = size
+    packing.padding = 2
+    packing.bilinear = True
+    atlas.generate(charts, packing)
     _, corners, uv = atlas[0]
-    # xatlas keeps the order of faces; its vertices are ours, split along the seams.
-    return uv[corners].astype(np.float32)
+    return np.ascontiguousarray(uv[corners.astype(np.int64)], dtype=np.float32)
 
 
-@numba.njit(cache=True)
-def _rasterise(uv: Array, size: int) -> tuple[Array, Array]:
-    """Face (size, size) int32 (−1: none) and barycentrics (size, size, 3) at each texel's centre."""
-    face = np.full((size, size), -1, np.int32)
-    weights = np.zeros((size, size, 3), np.float32)
-    for f in range(uv.shape[0]):
-        x = uv[f, :, 0] * size - 0.5
-        y = uv[f, :, 1] * size - 0.5
-        area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
-        if abs(area) < 1e-12:
+@numba.njit(cache=True, nogil=True)
+def _texels(uv, corners, size):
+    """Which face each texel's centre lies in (size, size) int32, −1 for none, and where (size, size, 3)."""
+    face = np.full((size, size), -1, dtype=np.int32)
+    position = np.zeros((size, size, 3))
+    for f in range(len(uv)):
+        ax, ay = uv[f, 0, 0] * size - 0.5, uv[f, 0, 1] * size - 0.5
+        bx, by = uv[f, 1, 0] * size - 0.5 - ax, uv[f, 1, 1] * size - 0.5 - ay
+        cx, cy = uv[f, 2, 0] * size - 0.5 - ax, uv[f, 2, 1] * size - 0.5 - ay
+        area = bx * cy - by * cx
+        if area == 0.0:
             continue
-        for r in range(max(0, int(np.floor(y.min()))), min(size - 1, int(np.ceil(y.max()))) + 1):
-            for c in range(max(0, int(np.floor(x.min()))), min(size - 1, int(np.ceil(x.max()))) + 1):
-                a = ((x[1] - c) * (y[2] - r) - (x[2] - c) * (y[1] - r)) / area
-                b = ((x[2] - c) * (y[0] - r) - (x[0] - c) * (y[2] - r)) / area
-                if a >= -1e-5 and b >= -1e-5 and 1 - a - b >= -1e-5:
-                    face[r, c] = f
-                    weights[r, c, 0], weights[r, c, 1], weights[r, c, 2] = a, b, 1 - a - b
-    return face, weights
+        low_x, high_x = max(math.ceil(ax + min(0.0, bx, cx)), 0), min(ax + max(0.0, bx, cx), size - 1)
+        low_y, high_y = max(math.ceil(ay + min(0.0, by, cy)), 0), min(ay + max(0.0, by, cy), size - 1)
+        for y in range(int(low_y), int(math.floor(high_y)) + 1):
+            for x in range(int(low_x), int(math.floor(high_x)) + 1):
+                b = ((x - ax) * cy - (y - ay) * cx) / area
+                c = (bx * (y - ay) - by * (x - ax)) / area
+                if b < -1e-6 or c < -1e-6 or b + c > 1 + 1e-6:
+                    continue
+                face[y, x] = f
+                for i in range(3):
+                    position[y, x, i] = (
+                        (1 - b - c) * corners[f, 0, i] + b * corners[f, 1, i] + c * corners[f, 2, i]
+                    )
+    return face, position
 
 
-def extend_colours(rgb: Array, covered: Array) -> Array:
-    """Colours (t, t, 3) with the outline's and the background's pixels replaced by the object's own colour.
+def _own_colours(views: DepthViews) -> tuple[Array, Array]:
+    """The views' colours freed of what lies behind an edge, (v, t, t, 3), and how far to trust them, (v, t, t).
 
-    A pixel on the outline mixes object and background; sampled as it is, it would leave a fringe. Inside
-    pixels keep their colour; a part too thin to have any takes, pixel by pixel, the neighbour least like the
-    background; all else takes the nearest of these.
+    A pixel on an edge is a mixture of both sides. It takes the mean of its neighbours within the surface
+    or, where a part is too thin to have any, the colour about it that is farthest from the background's. It
+    has little weight in any case; the background has none.
     """
-    if covered.all() or not covered.any():
-        return rgb
-    inside = ndimage.binary_erosion(covered)
-    background = np.median(rgb[~covered], axis=0)
-    unlike = np.where(covered, np.abs(rgb - background).sum(-1), -1.0)
-    best, strongest = rgb.copy(), unlike.copy()
-    for shift in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        moved, strength = np.roll(rgb, shift, (0, 1)), np.roll(unlike, shift, (0, 1))
-        better = strength > strongest
-        best[better], strongest[better] = moved[better], strength[better]
-    thin = covered & ~ndimage.binary_dilation(inside, iterations=2)
-    colours = np.where(thin[..., None], best, rgb)
-    nearest = ndimage.distance_transform_edt(~(inside | thin), return_distances=False, return_indices=True)
-    return colours[nearest[0], nearest[1]]
+    covered = np.isfinite(views.depth)
+    high = ndimage.maximum_filter(np.where(covered, views.depth, 1e3), size=(1, 3, 3))
+    low = ndimage.minimum_filter(views.depth, size=(1, 3, 3))
+    inner = covered & (views.depth != UNKNOWN) & (high - low < 6 * views.pixel)
+    rgb = views.rgb.astype(np.float64)
+    ring = ndimage.binary_dilation(inner, NEIGHBOURS) & covered & ~inner
+    count = ndimage.convolve(inner.astype(np.float64), NEIGHBOURS, mode="constant")
+    total = ndimage.convolve(np.where(inner[..., None], rgb, 0.0), NEIGHBOURS[..., None], mode="constant")
+    rgb[ring] = total[ring] / count[ring][:, None]
+    alone = covered & ~inner & ~ring
+    contrast = np.where(covered, np.abs(views.rgb - views.background).max(axis=-1), -1.0)
+    best = np.zeros_like(contrast)
+    for row, column in np.ndindex(3, 3):
+        there = np.roll(contrast, (row - 1, column - 1), (1, 2))
+        better = alone & (there > best)
+        best[better] = there[better]
+        rgb[better] = np.roll(views.rgb, (row - 1, column - 1), (1, 2))[better]
+    return rgb, np.where(covered, np.where(inner, 1.0, RIM_WEIGHT), 0.0)
 
 
-def bake(
-    vertices: Array, faces: Array, cameras: Sequence[Camera], rgb: Array, depth: Array, *, size: int
-) -> tuple[Array, Array]:
-    """A texture (size, size, 3) float32 in [0, 1] and the corner UVs (f, 3, 2) it lies under.
+@numba.njit(cache=True, nogil=True)
+def _gather(rotation, centre, half, perspective, depth, rgb, weights, drawn, points, normals):
+    """Colours (n, 3) of surface points from the views that see them, and their weights (n,); 0 is unseen.
 
-    Each texel takes the mean of the views that see it, weighted by the cosine to the view's ray to the power
-    `GRAZING`. What no view sees takes the colour of the nearest seen point of the surface.
+    drawn: (v, s, s) the mesh's own depth, which decides visibility; a view's depth decides how far to
+    trust it there. The two best views are blended, by the sixth power of the cosine.
+    """
+    colour = np.zeros((len(points), 3))
+    total = np.zeros(len(points))
+    size, fine = depth.shape[1], drawn.shape[1]
+    for i in range(len(points)):
+        x, y, z = points[i]
+        best, second, first_view, second_view = 0.0, 0.0, -1, -1
+        found = np.zeros((len(depth), 3))
+        for v in range(len(depth)):
+            column, row, at, pixel = project(rotation[v], centre[v], half[v], perspective[v], size, x, y, z)
+            if not in_frame(column, row, at, size):
+                continue
+            toward = np.empty(3)
+            for k in range(3):
+                toward[k] = centre[v, k] - points[i, k] if perspective[v] else rotation[v, k, 2]
+            cosine = 0.0
+            for k in range(3):
+                cosine += toward[k] * normals[i, k]
+            cosine /= math.sqrt(toward[0] ** 2 + toward[1] ** 2 + toward[2] ** 2)
+            if cosine < 0.05:
+                continue
+            # A pixel of slack along the surface, times its slope.
+            slack = pixel * min(1.0 + math.sqrt(1 - min(cosine * cosine, 1.0)) / cosine, 6.0)
+            u = min(max(int((column + 0.5) / size * fine), 0), fine - 1)
+            t = min(max(int((row + 0.5) / size * fine), 0), fine - 1)
+            if at - drawn[v, t, u] > slack:
+                continue
+            left, top = int(math.floor(column)), int(math.floor(row))
+            sum_weight = 0.0
+            for k in range(4):
+                r = min(max(top + (k >> 1), 0), size - 1)
+                c = min(max(left + (k & 1), 0), size - 1)
+                share = (row - top if k >> 1 else top + 1 - row) * (
+                    column - left if k & 1 else left + 1 - column
+                )
+                w = share * weights[v, r, c]
+                if w > 0 and depth[v, r, c] != UNKNOWN:
+                    apart = (depth[v, r, c] - at) / (2 * slack)
+                    w *= 1 / (1 + apart**4)
+                sum_weight += w
+                for j in range(3):
+                    found[v, j] += w * rgb[v, r, c, j]
+            if sum_weight < 1e-6:
+                continue
+            for j in range(3):
+                found[v, j] /= sum_weight
+            weight = cosine**6 * sum_weight
+            if weight > best:
+                second, second_view = best, first_view
+                best, first_view = weight, v
+            elif weight > second:
+                second, second_view = weight, v
+        total[i] = best + second
+        if first_view < 0:
+            continue
+        for j in range(3):
+            colour[i, j] = best * found[first_view, j]
+            if second_view >= 0:
+                colour[i, j] += second * found[second_view, j]
+            colour[i, j] /= total[i]
+    return colour, total
 
-    Args:
-        rgb: (views, t, t, 3) float32 sRGB. depth: (views, t, t) metric, inf is background.
+
+def _spread(colour: Array, seen: Array, points: Array, normals: Array) -> Array:
+    """Colours (n, 3) with the unseen ones filled from seen points that are near and face the same way."""
+    if seen.all() or not seen.any():
+        return colour
+    features = np.concatenate([points, 0.1 * normals], axis=1)
+    source = np.flatnonzero(seen)
+    source = source[:: max(len(source) // 20_000, 1)]
+    away, index = cKDTree(features[source]).query(features[~seen], k=min(8, len(source)))
+    away, index = away.reshape(len(away), -1), index.reshape(len(index), -1)
+    weight = 1 / (away + 1e-3) ** 2
+    colour = colour.copy()
+    colour[~seen] = (colour[source][index] * weight[..., None]).sum(axis=1) / weight.sum(axis=1)[:, None]
+    return colour
+
+
+def bake(vertices: Array, faces: Array, views: DepthViews, size: int, *, unlit: bool) -> Mesh:
+    """The mesh with one material whose texture (size, size) is baked from the views; unlit: see `Material`.
+
+    vertices (v, 3) float32, faces (f, 3) int32, closed and outward.
     """
     uv = unwrap(vertices, faces, size)
-    face, barycentric = _rasterise(uv, size)
+    plain = np.zeros(len(faces), np.int32)
+    corners = vertices[faces].astype(np.float64)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    face, position = _texels(uv.astype(np.float64), corners, size)
     used = face >= 0
-    points = np.einsum("nk,nkd->nd", barycentric[used], vertices[faces[face[used]]])
-    edges = vertices[faces[:, 1:]] - vertices[faces[:, :1]]
-    normals = _unit(np.cross(edges[:, 0], edges[:, 1]))[face[used]]
-    colours, weight = np.zeros((len(points), 3)), np.zeros(len(points))
-    for camera, view, distances in zip(cameras, rgb, depth, strict=True):
-        share, seen = _look(camera, points, normals, view, distances)
-        colours += share[:, None] * seen
-        weight += share
-    found = weight > 1e-4
-    colours[found] /= weight[found, None]
-    if found.any() and not found.all():
-        _, nearest = cKDTree(points[found]).query(points[~found])
-        colours[~found] = colours[found][nearest]
-    texture = np.zeros((size, size, 3), np.float32)
-    texture[used] = colours
-    around = ndimage.distance_transform_edt(~used, return_distances=False, return_indices=True)
-    return texture[around[0], around[1]], uv
-
-
-def _look(camera: Camera, points: Array, normals: Array, view: Array, depth: Array) -> tuple[Array, Array]:
-    """How much one view counts at each point (n,), and the colour it shows there (n, 3)."""
-    size = depth.shape[0]
-    at, away = project(camera, points)
-    covered = np.isfinite(depth)
-    pose = camera.matrix
-    toward = pose[:3, 2] if camera.ortho_scale is not None else _unit(pose[:3, 3] - points)
-    cosine = np.clip((normals * toward).sum(-1), 0, 1)
-    pixel = at * size - 0.5
-    inside = (pixel > -0.5).all(1) & (pixel < size - 0.5).all(1)
-    where = pixel[:, ::-1].T
-    nearest = ndimage.map_coordinates(extend_depth(depth), where, order=1, mode="nearest")
-    step = 2 * camera.half_extent / size * (1 if camera.ortho_scale is not None else 1.5)
-    # A slope within one pixel, and the rounding of the surface, are no occlusion.
-    slack = step * (1.5 + 1.5 / np.maximum(cosine, 0.3))
-    visible = inside & (np.abs(away - nearest) < slack)
-    colours = extend_colours(view, covered)
-    sampled = [ndimage.map_coordinates(colours[..., c], where, order=1, mode="nearest") for c in range(3)]
-    return np.where(visible, cosine**GRAZING, 0.0), np.stack(sampled, axis=-1)
-
-
-def extend_depth(depth: Array) -> Array:
-    """Depth (t, t) with the background replaced by the nearest object's depth."""
-    covered = np.isfinite(depth)
-    if not covered.any():
-        return np.full_like(depth, 1e6)
-    nearest = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    return depth[nearest[0], nearest[1]]
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
-def textured(
-    vertices: Array, faces: Array, cameras: Sequence[Camera], rgb: Array, depth: Array, *, size: int, unlit: bool
-) -> Mesh:
-    """The mesh with its atlas and one material; see `bake`."""
-    picture, uv = bake(vertices, faces, cameras, rgb, depth, size=size)
-    rgba = np.full((size, size, 4), 255, np.uint8)
-    rgba[..., :3] = (picture * 255 + 0.5).clip(0, 255).astype(np.uint8)
-    material = Material("baked", texture=rgba, wrap=("clamp", "clamp"), double_sided=False, unlit=unlit)
-    return Mesh(
-        vertices.astype(np.float32), faces.astype(np.int32), np.zeros(len(faces), np.int32), (material,), corner_uv=uv
+    points, normals = position[used], normal[face[used]]
+    drawn = render(
+        Mesh(vertices, faces, plain, (Material(),)), views.cameras, 2 * views.depth.shape[1], samples=1
+    ).depth
+    rgb, weights = _own_colours(views)
+    colour, weight = _gather(
+        views.rotation,
+        views.centre,
+        views.half,
+        views.perspective,
+        views.depth,
+        rgb,
+        weights,
+        drawn,
+        points,
+        normals,
     )
+    colour = _spread(colour, weight > 0, points, normals)
+    texture = np.full((size, size, 4), 255, np.uint8)
+    texture[used, :3] = np.clip(colour * 255 + 0.5, 0, 255)
+    # Every texel outside the charts takes the nearest one inside: no filter bleeds a seam.
+    _, (row, column) = ndimage.distance_transform_edt(~used, return_indices=True)
+    texture = texture[row, column]
+    material = Material(
+        name="lifted", texture=texture, wrap=("clamp", "clamp"), double_sided=False, unlit=unlit
+    )
+    return Mesh(vertices, faces, plain, (material,), corner_uv=uv)

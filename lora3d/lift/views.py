@@ -33,6 +33,7 @@ class DepthViews:
         perspective: (v,) bool.
         depth: (v, t, t) float64 metric; inf is background, `UNKNOWN` the object at no known depth.
         rgb: (v, t, t, 3) float32 sRGB in [0, 1] over the background.
+        background: (3,) float32 sRGB.
     """
 
     cameras: tuple[Camera, ...]
@@ -42,6 +43,7 @@ class DepthViews:
     perspective: Array
     depth: Array
     rgb: Array
+    background: Array
 
     @property
     def pixel(self) -> float:
@@ -84,11 +86,14 @@ def read_views(tiles: Array, grid: ViewGrid) -> DepthViews:
         np.array([camera.ortho_scale is None for camera in cameras]),
         np.full(value.shape, np.inf),
         rgb,
+        np.asarray(grid.background, np.float32),
     )
     near, far = grid.depth_range
     slope = views.pixel * (1 - grid.depth_floor) / (far - near)
-    value, unknown = mend(value, grid.depth_floor, slope)
-    unknown |= _only_in_colour(value >= grid.depth_floor / 2, rgb, np.asarray(grid.background, np.float32))
+    soft = is_soft(value, grid.depth_floor)
+    value, unknown = mend(value, grid.depth_floor, slope, soft=soft)
+    solid = value >= grid.depth_floor / 2
+    unknown |= _only_in_colour(solid, rgb, views.background, 2 if soft else 1)
     views.depth[:] = np.where(unknown, UNKNOWN, decode_depth(grid, value))
     if not np.isfinite(views.depth).any():
         raise InputError("the grid shows no object: every depth cell is background; generate it again")
@@ -107,31 +112,37 @@ def noise_level(value: Array, inside: Array) -> float:
     return min(1.4826 * float(np.median(both)) / np.sqrt(6), 0.03) if len(both) > 200 else 0.0
 
 
-def mend(value: Array, floor: float, slope: float) -> tuple[Array, Array]:
+def is_soft(value: Array, floor: float) -> bool:
+    """Whether outlines in depth values (v, t, t) are blurred: no true view has values between 0 and `floor`."""
+    inside = value >= floor / 2
+    margin = max(0.03, 2.5 * noise_level(value, value > floor))
+    between = (value > margin) & (value < floor - margin)
+    return bool(between.sum() > 0.15 * _rim(inside).sum())
+
+
+def mend(value: Array, floor: float, slope: float, *, soft: bool) -> tuple[Array, Array]:
     """Depth values (v, t, t) with crisp edges and less noise, and where a depth cannot be trusted (bool).
 
-    No true view has a value between 0 and `floor`. Where edges do have such pixels, the grid is soft:
-    outlines are drawn again at part of the value inside, rims take their depth from further in, steps go to
-    their nearer side, and ridges under three pixels, whose peaks a blur lowers, count as unknown.
+    In a soft grid outlines are drawn again at part of the value inside, rims take their depth from further
+    in, steps go to their nearer side, and ridges under three pixels, whose peaks a blur lowers, count as
+    unknown. Noise is measured and filtered in any grid.
 
     Args:
         floor: `ViewGrid.depth_floor`.
         slope: change of value over a pixel, on a surface at 45 degrees to the view.
+        soft: see `is_soft`.
     """
     noise = noise_level(value, value > floor)
     inside = value >= floor / 2
     unknown = np.zeros(value.shape, dtype=bool)
-    margin = max(0.03, 2.5 * noise)
-    rim = inside & ndimage.binary_dilation(~inside, NEIGHBOURS)
-    between = (value > margin) & (value < floor - margin)
-    if between.sum() > 0.15 * rim.sum():
+    if soft:
         step = 4 * slope + 3 * noise
         highest = ndimage.maximum_filter(value, size=(1, 5, 5))
         inside &= value > 0.4 * highest
         value = np.where(inside, value, 0.0)
         unknown = inside & (value - ndimage.grey_opening(value, size=(1, 3, 3)) > step)
-        rim = inside & ndimage.binary_dilation(~inside, NEIGHBOURS)
-        value = _fill(value, inside & ~unknown & ~(rim & (value < 0.9 * highest)), inside & ~unknown)
+        lowered = _rim(inside) & (value < 0.9 * highest)
+        value = _fill(value, inside & ~unknown & ~lowered, inside & ~unknown)
         up = ndimage.maximum_filter(value, size=(1, 3, 3)) - value
         down = value - ndimage.minimum_filter(np.where(inside, value, np.inf), size=(1, 3, 3))
         ramp = inside & (np.minimum(up, down) > step / 2)
@@ -141,6 +152,10 @@ def mend(value: Array, floor: float, slope: float) -> tuple[Array, Array]:
         for width in (3.0, 1.5):
             value = _bilateral(value, inside & ~unknown, width * noise)
     return value, unknown
+
+
+def _rim(inside: Array) -> Array:
+    return inside & ndimage.binary_dilation(~inside, NEIGHBOURS)
 
 
 def _fill(value: Array, good: Array, wanted: Array) -> Array:
@@ -170,16 +185,16 @@ def _bilateral(value: Array, inside: Array, width: float) -> Array:
     return np.where(inside, total / weights, value)
 
 
-def _only_in_colour(solid: Array, rgb: Array, background: Array) -> Array:
+def _only_in_colour(solid: Array, rgb: Array, background: Array, rim: int) -> Array:
     """Pixels (v, t, t) of parts that slip between depth samples: coloured, and away from what depth shows.
 
     Colour is averaged over a pixel, depth taken at its centre, so a pole thinner than a pixel can be
-    missing from depth. The half-covered rim of what depth does show stays background.
+    missing from depth. The half-covered rim of what depth does show, `rim` pixels wide, stays background.
     """
     contrast = np.abs(rgb - background).max(axis=-1)
     empty = contrast[~solid]
     if not len(empty):
         return np.zeros(solid.shape, dtype=bool)
     seen = (contrast > max(0.06, 6 * float(np.median(empty)))) & ~solid
-    lone = seen & ~ndimage.binary_dilation(solid, NEIGHBOURS)
-    return seen & ndimage.binary_dilation(lone, NEIGHBOURS)
+    lone = seen & ~ndimage.binary_dilation(solid, NEIGHBOURS, iterations=rim)
+    return seen & ndimage.binary_dilation(lone, NEIGHBOURS, iterations=rim)
