@@ -13,6 +13,7 @@ close an object without holes. Two changes make that work for generated views an
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -23,19 +24,73 @@ from lora3d.lift.views import UNKNOWN, DepthViews
 
 HALF = 0.52
 """Half the side of the cube that is fused, in world units; objects lie in a ball of radius 0.5."""
-SLACK = 0.75
 THINNEST = 1.5
 """The least thickness of a sheet, in voxels: any thinner falls between them."""
+JUMP = 3.0
+"""Neighbouring pixels whose depths differ by more than this many pixels show different layers."""
+SLACK = 0.75
+"""How far an outline is off, in pixels, where another view sees the surface itself."""
+UNSEEN = -1e3
+"""The distance to a surface that lies outside a view's frame."""
+
+
+class Packed(NamedTuple):
+    """`DepthViews` for the kernels, and what follows from them; v views of t × t pixels, all float64.
+
+    rotation (v, 3, 3), centre (v, 3), half (v,), perspective (v,) bool, depth (v, t, t): as there; cosine
+    (v, t, t): between the line of sight and the surface's normal; beside (v, t, t): of a background pixel,
+    the distance to the outline in pixels; pixel: a pixel's side at the origin, mean over views.
+    """
+
+    rotation: Array
+    centre: Array
+    half: Array
+    perspective: Array
+    depth: Array
+    cosine: Array
+    beside: Array
+    pixel: float
+
+
+def pack(views: DepthViews) -> Packed:
+    outside = np.isinf(views.depth)
+    beside = np.stack([ndimage.distance_transform_edt(o) - 0.5 * o for o in outside])
+    return Packed(
+        views.rotation,
+        views.centre,
+        views.half,
+        views.perspective,
+        views.depth,
+        _cosines(views),
+        beside,
+        views.pixel,
+    )
+
+
+def _cosines(views: DepthViews) -> Array:
+    """From the smaller of the two one-sided differences along each axis, so that edges are no slopes."""
+    shown = np.isfinite(views.depth) & (views.depth != UNKNOWN)
+    depth = np.where(shown, views.depth, np.nan)
+    squares = np.zeros_like(depth)
+    for axis in (1, 2):
+        after = np.abs(np.diff(depth, axis=axis, append=np.nan))
+        before = np.abs(np.diff(depth, axis=axis, prepend=np.nan))
+        squares += np.nan_to_num(np.fmin(after, before)) ** 2
+    away = np.where(shown & views.perspective[:, None, None], views.depth, 1.0)
+    pixel = 2 * views.half[:, None, None] * away / depth.shape[1]
+    return 1 / np.sqrt(1 + squares / pixel**2)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def project(rotation, centre, half, perspective, size, x, y, z):
-    """Column and row in pixels (centres are integers), depth, and a pixel's side at that depth."""
-    dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]
+def project(views, v, x, y, z):
+    """Where a point lies in view v: column and row in pixels (centres are integers), depth, a pixel's side."""
+    dx, dy, dz = x - views.centre[v, 0], y - views.centre[v, 1], z - views.centre[v, 2]
+    rotation = views.rotation[v]
     across = rotation[0, 0] * dx + rotation[1, 0] * dy + rotation[2, 0] * dz
     up = rotation[0, 1] * dx + rotation[1, 1] * dy + rotation[2, 1] * dz
     depth = -(rotation[0, 2] * dx + rotation[1, 2] * dy + rotation[2, 2] * dz)
-    scale = half * max(depth, 1e-6) if perspective else half
+    scale = views.half[v] * max(depth, 1e-6) if views.perspective[v] else views.half[v]
+    size = views.depth.shape[1]
     column = (across / scale + 1.0) * 0.5 * size - 0.5
     row = (1.0 - up / scale) * 0.5 * size - 0.5
     return column, row, depth, 2.0 * scale / size
@@ -47,34 +102,37 @@ def in_frame(column, row, depth, size):
 
 
 @numba.njit(cache=True, nogil=True)
-def signed_distance(depth, slant, margin, column, row, z, pixel, reach):
-    """How far a point lies in front of (+) or behind (−) what one view shows; of its surface there alone; cosine.
+def signed_distance(views, v, column, row, z, pixel, reach):
+    """How far a point lies in front of (+) or behind (−) what view v shows; its surface alone; the cosine.
 
-    Along the ray, in world units, at most `reach`; the cosine is the surface's, from `slant`. The four
-    pixels about the point fall into a near and a far layer where depth jumps. What is shown is then (behind the near surface and within its outline) or
-    behind the far one; the outline runs where bilinear coverage by the near layer is one half, which is
-    exact for straight edges.
+    Both distances are along the ray, in world units, at most `reach`; that to a surface of unknown depth
+    is −inf. The four pixels about the point fall into a near and a far layer where depth jumps. What is
+    shown is then (behind the near surface and within its outline) or behind the far one; the outline runs
+    where bilinear coverage by the near layer is one half, which is exact for straight edges.
     """
-    size = depth.shape[0]
+    last = views.depth.shape[1] - 1
     left, top = math.floor(column), math.floor(row)
-    c0, c1 = min(max(int(left), 0), size - 1), min(max(int(left) + 1, 0), size - 1)
-    r0, r1 = min(max(int(top), 0), size - 1), min(max(int(top) + 1, 0), size - 1)
+    c0, c1 = min(max(int(left), 0), last), min(max(int(left) + 1, 0), last)
+    r0, r1 = min(max(int(top), 0), last), min(max(int(top) + 1, 0), last)
     fc, fr = column - left, row - top
-    d = (depth[r0, c0], depth[r0, c1], depth[r1, c0], depth[r1, c1])
-    c = (slant[r0, c0], slant[r0, c1], slant[r1, c0], slant[r1, c1])
+    at = ((r0, c0), (r0, c1), (r1, c0), (r1, c1))
     w = ((1 - fr) * (1 - fc), (1 - fr) * fc, fr * (1 - fc), fr * fc)
-    nearest = min(min(d[0], d[1]), min(d[2], d[3]))
-    if nearest == np.inf:
-        beside = w[0] * margin[r0, c0] + w[1] * margin[r0, c1] + w[2] * margin[r1, c0] + w[3] * margin[r1, c1]
-        return min(beside * pixel, reach), reach, 1.0
-    near, far, covered, cosine = 0.0, 0.0, 0.0, 0.0
+    nearest = np.inf
+    for r, c in at:
+        nearest = min(nearest, views.depth[v, r, c])
+    near, far, covered, cosine, beside = 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(4):
-        if d[k] - nearest < 3.0 * pixel:
-            near += w[k] * d[k]
+        r, c = at[k]
+        d = views.depth[v, r, c]
+        beside += w[k] * views.beside[v, r, c]
+        if d - nearest < JUMP * pixel:
+            near += w[k] * d
             covered += w[k]
-            cosine += w[k] * c[k]
+            cosine += w[k] * views.cosine[v, r, c]
         else:
-            far += w[k] * min(max(d[k] - z, -reach), reach)
+            far += w[k] * min(max(d - z, -reach), reach)
+    if nearest == np.inf:
+        return min(beside * pixel, reach), reach, 1.0
     surface = -np.inf
     if nearest != UNKNOWN:
         surface = min((near / covered if covered > 0 else nearest) - z, reach)
@@ -88,41 +146,23 @@ def signed_distance(depth, slant, margin, column, row, z, pixel, reach):
 
 
 @numba.njit(cache=True, nogil=True)
-def _contradicted(rotation, centre, half, perspective, depth, slant, margin, points, source, reach):
+def _contradicted(views, points, source, reach):
     """Which surface points (n, 3) of the views `source` another view calls free and no view confirms."""
     out = np.zeros(len(points), dtype=np.bool_)
-    size = depth.shape[1]
     for i in range(len(points)):
         x, y, z = points[i]
-        for v in range(len(depth)):
+        for v in range(len(views.depth)):
             if v == source[i]:
                 continue
-            column, row, at, pixel = project(rotation[v], centre[v], half[v], perspective[v], size, x, y, z)
-            if not in_frame(column, row, at, size):
+            column, row, at, side = project(views, v, x, y, z)
+            if not in_frame(column, row, at, views.depth.shape[1]):
                 continue
-            s, _, _ = signed_distance(depth[v], slant[v], margin[v], column, row, at, pixel, reach)
-            if abs(s) < 1.5 * pixel:
+            s, _, _ = signed_distance(views, v, column, row, at, side, reach)
+            if abs(s) < 1.5 * side:
                 out[i] = False
                 break
             out[i] |= s > 0
     return out
-
-
-def cosines(views: DepthViews) -> Array:
-    """The cosine between the line of sight and the surface's normal at each pixel, (v, t, t) in (0, 1].
-
-    From the smaller of the two one-sided differences along each axis, so that edges do not count as slopes.
-    """
-    shown = np.isfinite(views.depth) & (views.depth != UNKNOWN)
-    depth = np.where(shown, views.depth, np.nan)
-    squares = np.zeros_like(depth)
-    for axis in (1, 2):
-        after = np.abs(np.diff(depth, axis=axis, append=np.nan))
-        before = np.abs(np.diff(depth, axis=axis, prepend=np.nan))
-        squares += np.nan_to_num(np.fmin(after, before)) ** 2
-    away = np.where(shown & views.perspective[:, None, None], views.depth, 1.0)
-    pixel = 2 * views.half[:, None, None] * away / depth.shape[1]
-    return 1 / np.sqrt(1 + squares / pixel**2)
 
 
 def disagreement(views: DepthViews) -> float:
@@ -137,7 +177,7 @@ def disagreement(views: DepthViews) -> float:
         origin, direction = rays(camera, views.depth.shape[1])
         points.append(origin[shown] + direction[shown] * views.depth[v][shown][:, None])
         source.append(np.full(shown.sum(), v))
-    found = _contradicted(*_arrays(views), np.concatenate(points), np.concatenate(source), 8 * views.pixel)
+    found = _contradicted(pack(views), np.concatenate(points), np.concatenate(source), 8 * views.pixel)
     return float(found.mean()) if len(found) else 0.0
 
 
@@ -146,7 +186,9 @@ def _vote(s, d, cosine, band, pixel):
     """The field at a voxel: the farthest carve, or the balance of votes where there is support as well.
 
     A view carves with its distance, up to `band`; it supports from 0 at its surface up to `band`, and back to
-    0 at twice that. Where it knows no depth it supports all along the ray, so weakly that it takes three
+    0 at twice that. Distances to surfaces are true ones (times the cosine), so that a view at a grazing
+    angle, whose depth is coarse, counts for less. An outline carves four times its distance, once it is
+    past the slack; a surface of unknown depth supports all along the ray, so weakly that it takes three
     such views to outvote a carve.
     """
     slack = 0.0
@@ -155,7 +197,6 @@ def _vote(s, d, cosine, band, pixel):
             slack = SLACK * pixel
     free, support, best = 0.0, 0.0, -np.inf
     for v in range(len(s)):
-        # True distances, so that a view at a grazing angle, whose depth is coarse, counts for less.
         carve = s[v] * cosine[v] if s[v] == d[v] else 4.0 * (s[v] - slack)
         best = max(best, carve)
         if carve > 0:
@@ -192,42 +233,32 @@ def _sheet(s, d, facing, thinnest, cross):
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _fuse(rotation, centre, half, perspective, depth, slant, margin, facing, n, band, pixel, step):
+def _fuse(views, facing, n, band, step):
     field = np.empty((n, n, n), dtype=np.float32)
-    views, size = depth.shape[0], depth.shape[1]
+    count, size = views.depth.shape[0], views.depth.shape[1]
     cross = 4.0 * step
     reach = max(cross, band)
     for i in numba.prange(n):
-        s, d, cosine = np.empty(views), np.empty(views), np.ones(views)
+        s, d, cosine = np.empty(count), np.empty(count), np.ones(count)
         x = i * step - HALF
         for j in range(n):
             y = j * step - HALF
             for k in range(n):
                 z = k * step - HALF
                 seen = False
-                for v in range(views):
+                for v in range(count):
                     # What lies outside a frame is unknown to that view: neither carved nor supported.
-                    s[v], d[v] = -reach, -1e3
-                    column, row, at, side = project(
-                        rotation[v], centre[v], half[v], perspective[v], size, x, y, z
-                    )
+                    s[v], d[v] = -reach, UNSEEN
+                    column, row, at, side = project(views, v, x, y, z)
                     if in_frame(column, row, at, size):
-                        s[v], d[v], cosine[v] = signed_distance(
-                            depth[v], slant[v], margin[v], column, row, at, side, reach
-                        )
+                        s[v], d[v], cosine[v] = signed_distance(views, v, column, row, at, side, reach)
                         seen = True
-                if not seen:
-                    field[i, j, k] = reach  # no view looks here
-                    continue
-                value = min(_vote(s, d, cosine, band, pixel), _sheet(s, d, facing, THINNEST * step, cross))
+                value = reach  # where no view looks, there is nothing
+                if seen:
+                    value = _vote(s, d, cosine, band, views.pixel)
+                    value = min(value, _sheet(s, d, facing, THINNEST * step, cross))
                 field[i, j, k] = min(max(value, -reach), reach)
     return field
-
-
-def _arrays(views: DepthViews) -> tuple[Array, ...]:
-    outside = np.isinf(views.depth)
-    margin = np.stack([ndimage.distance_transform_edt(o) - 0.5 * o for o in outside])
-    return views.rotation, views.centre, views.half, views.perspective, views.depth, cosines(views), margin
 
 
 def signed_field(views: DepthViews, resolution: int, doubt: float) -> Array:
@@ -238,6 +269,6 @@ def signed_field(views: DepthViews, resolution: int, doubt: float) -> Array:
     band = min(1 + 25 * max(doubt - 0.05, 0.0), 6.0) * views.pixel
     back = views.rotation[:, :, 2]
     step = 2 * HALF / (resolution - 1)
-    field = _fuse(*_arrays(views), np.ascontiguousarray(back @ back.T), resolution, band, views.pixel, step)
+    field = _fuse(pack(views), np.ascontiguousarray(back @ back.T), resolution, band, step)
     # Half a voxel smooths the steps that pixels leave, and spares sheets of the least thickness.
     return ndimage.gaussian_filter(field, 0.5)

@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from lora3d.camera import Array
-from lora3d.lift.fuse import in_frame, project
+from lora3d.lift.fuse import in_frame, pack, project
 from lora3d.lift.views import NEIGHBOURS, UNKNOWN, DepthViews
 from lora3d.mesh import Material, Mesh
 from lora3d.render import render
@@ -94,7 +94,7 @@ def _own_colours(views: DepthViews) -> tuple[Array, Array]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(rotation, centre, half, perspective, depth, rgb, weights, drawn, points, normals):
+def _gather(views, rgb, weights, drawn, points, normals):
     """Colours (n, 3) of surface points from the views that see them, and their weights (n,); 0 is unseen.
 
     drawn: (v, s, s) the mesh's own depth, which decides visibility; a view's depth decides how far to
@@ -102,18 +102,20 @@ def _gather(rotation, centre, half, perspective, depth, rgb, weights, drawn, poi
     """
     colour = np.zeros((len(points), 3))
     total = np.zeros(len(points))
-    size, fine = depth.shape[1], drawn.shape[1]
+    size, fine = views.depth.shape[1], drawn.shape[1]
     for i in range(len(points)):
         x, y, z = points[i]
         best, second, first_view, second_view = 0.0, 0.0, -1, -1
-        found = np.zeros((len(depth), 3))
-        for v in range(len(depth)):
-            column, row, at, pixel = project(rotation[v], centre[v], half[v], perspective[v], size, x, y, z)
+        found = np.zeros((len(drawn), 3))
+        for v in range(len(drawn)):
+            column, row, at, pixel = project(views, v, x, y, z)
             if not in_frame(column, row, at, size):
                 continue
             toward = np.empty(3)
             for k in range(3):
-                toward[k] = centre[v, k] - points[i, k] if perspective[v] else rotation[v, k, 2]
+                toward[k] = (
+                    views.centre[v, k] - points[i, k] if views.perspective[v] else views.rotation[v, k, 2]
+                )
             cosine = 0.0
             for k in range(3):
                 cosine += toward[k] * normals[i, k]
@@ -135,8 +137,8 @@ def _gather(rotation, centre, half, perspective, depth, rgb, weights, drawn, poi
                     column - left if k & 1 else left + 1 - column
                 )
                 w = share * weights[v, r, c]
-                if w > 0 and depth[v, r, c] != UNKNOWN:
-                    apart = (depth[v, r, c] - at) / (2 * slack)
+                if w > 0 and views.depth[v, r, c] != UNKNOWN:
+                    apart = (views.depth[v, r, c] - at) / (2 * slack)
                     w *= 1 / (1 + apart**4)
                 sum_weight += w
                 for j in range(3):
@@ -194,18 +196,7 @@ def bake(vertices: Array, faces: Array, views: DepthViews, size: int, *, unlit: 
         Mesh(vertices, faces, plain, (Material(),)), views.cameras, 2 * views.depth.shape[1], samples=1
     ).depth
     rgb, weights = _own_colours(views)
-    colour, weight = _gather(
-        views.rotation,
-        views.centre,
-        views.half,
-        views.perspective,
-        views.depth,
-        rgb,
-        weights,
-        drawn,
-        points,
-        normals,
-    )
+    colour, weight = _gather(pack(views), rgb, weights, drawn, points, normals)
     colour = _spread(colour, weight > 0, points, normals)
     texture = np.full((size, size, 4), 255, np.uint8)
     texture[used, :3] = np.clip(colour * 255 + 0.5, 0, 255)
