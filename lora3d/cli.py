@@ -273,7 +273,7 @@ def run_eval(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_adapter_show(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.adapter import read_card
+    from lora3d.card import read_card
 
     return dataclasses.asdict(read_card(args.file))
 
@@ -355,6 +355,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"lora3d {args.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read our output has read enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"lora3d {args.command}: stopped", file=sys.stderr)
         return 1

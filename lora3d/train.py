@@ -7,10 +7,8 @@ takes. What lies in the run's folder: ``adapter.safetensors`` (the result), ``re
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +35,7 @@ from lora3d.adapter import (
 )
 from lora3d.base import Base, load_base
 from lora3d.base.mini import Text
+from lora3d.checkpoint import check_resume, last_records, load_checkpoint, run_folder, save_checkpoint
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.device import choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
@@ -101,7 +100,7 @@ def train(
         )
         if len(train_rows) == 0:
             raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
-        _check_resume(out, config, dataset, base)
+        check_resume(out, config, dataset, base)
         report(
             f"{len(train_rows)} rows to train on, {len(test_rows)} held out; {device.type}, {str(dtype)[6:]}"
         )
@@ -126,7 +125,7 @@ def _run(
         parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
     )
     average = [p.detach().clone() for p in parameters]
-    step = _load_checkpoint(out, parameters, average, optimiser, base.device)
+    step = load_checkpoint(out, parameters, average, optimiser, base.device)
     nothing = base.embed([""]).tokens[0]
     started, first = time.monotonic(), step
     running: float | None = None
@@ -168,14 +167,14 @@ def _run(
             with _averaged(parameters, average):
                 save_samples(base, held_out, out / "samples" / f"step-{step:06}.png", dtype)
         if config.checkpoint_every and _due(step, config.checkpoint_every, config):
-            _save_checkpoint(out, step, parameters, average, optimiser, config.keep)
+            save_checkpoint(out, step, parameters, average, optimiser, config.keep)
     bar.close()
     log.close()
     seconds = time.monotonic() - started
     with torch.no_grad():
         for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
-    last = _last_records(out)
+    last = last_records(out)
     metrics: dict[str, Any] = {
         "steps": step,
         "examples": step * config.batch,
@@ -367,41 +366,6 @@ def prove(adapter: Path, base: Base, before: Tensor, config: TrainConfig) -> Non
         )
 
 
-@contextmanager
-def run_folder(out: Path, resume: bool) -> Iterator[None]:
-    """Makes and locks a run's folder. Raises InputError if another trainer holds it or a run lies in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume and ((out / "adapter.safetensors").exists() or (out / "checkpoints").exists()):
-        raise InputError(f"{out} already holds a run; say --resume to go on with it, or name another folder")
-    with (out / ".lock").open("w") as lock:
-        os.set_inheritable(lock.fileno(), False)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{out} is in use by another trainer") from error
-        yield
-
-
-def _check_resume(out: Path, config: TrainConfig, dataset: Dataset, base: Base) -> None:
-    """Writes what the run is made of, or compares it with what is there."""
-    now: dict[str, Any] = {
-        "recipe": to_fields(config),
-        "dataset": dataset.content_hash,
-        "base": base.revision,
-    }
-    file = out / "recipe.json"
-    if not file.exists():
-        file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-        return
-    then = json.loads(file.read_text(encoding="utf-8"))
-    changed = [k for k in now["recipe"] if then["recipe"].get(k) != now["recipe"][k]]
-    changed += [k for k in ("dataset", "base") if then[k] != now[k]]
-    if changed:
-        raise InputError(
-            f"{out} was started with another {', '.join(changed)}; resume needs the same, or a new folder"
-        )
-
-
 def _due(step: int, every: int, config: TrainConfig) -> bool:
     return bool(every) and (step % every == 0 or step == config.steps)
 
@@ -422,68 +386,3 @@ def _averaged(parameters: list[nn.Parameter], average: list[Tensor]) -> Iterator
         yield
         for p, value in zip(parameters, current, strict=True):
             p.copy_(value)
-
-
-def _save_checkpoint(out: Path, step: int, parameters, average, optimiser, keep: int) -> None:
-    """One folder a checkpoint, complete before it gets its name; the newest ``keep`` stay."""
-    folder = out / "checkpoints"
-    final, temporary = folder / f"step-{step:08}", folder / f"tmp-{step:08}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    tensors: dict[str, Tensor] = {}
-    for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
-        state = optimiser.state[p]
-        tensors |= {
-            f"{i}.value": p.detach(),
-            f"{i}.average": mean,
-            f"{i}.m": state["exp_avg"],
-            f"{i}.v": state["exp_avg_sq"],
-        }
-    save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
-    (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-    for file in temporary.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    temporary.rename(final)
-    for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
-
-
-def _load_checkpoint(out: Path, parameters, average, optimiser, device) -> int:
-    """Restores the newest checkpoint; returns its step, 0 where there is none."""
-    found = sorted((out / "checkpoints").glob("step-*"))
-    if not found:
-        _trim_log(out / "train.log.jsonl", 0)
-        return 0
-    state = load_file(found[-1] / "state.safetensors")
-    step = json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"]
-    with torch.no_grad():
-        for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
-            p.copy_(state[f"{i}.value"])
-            mean.copy_(state[f"{i}.average"])
-            optimiser.state[p] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": state[f"{i}.m"].to(device),
-                "exp_avg_sq": state[f"{i}.v"].to(device),
-            }
-    _trim_log(out / "train.log.jsonl", step)
-    return step
-
-
-def _trim_log(log: Path, step: int) -> None:
-    """Drops the records of steps that will be taken again."""
-    if log.exists():
-        kept = [
-            line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step
-        ]
-        log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-
-def _last_records(out: Path) -> dict[str, float]:
-    """The means of the last 20 losses and the last held-out loss, from the log."""
-    records = [
-        json.loads(line) for line in (out / "train.log.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    scores = [r["held_out"] for r in records if "held_out" in r]
-    tail = [r["loss"] for r in records[-20:]]
-    return {"loss": sum(tail) / len(tail), **({"held_out": scores[-1]} if scores else {})}

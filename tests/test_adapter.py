@@ -12,13 +12,10 @@ import torch
 from safetensors import safe_open
 
 from lora3d.adapter import (
-    AdapterCard,
-    AdapterError,
     adapter_tensors,
     attach,
     effect,
     load_adapter,
-    read_card,
     safetensors_bytes,
     save_adapter,
     target_modules,
@@ -26,6 +23,7 @@ from lora3d.adapter import (
     verify,
 )
 from lora3d.base import load_base
+from lora3d.card import AdapterCard, AdapterError, read_card
 from lora3d.errors import InputError
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lora3d.adapter import read_card, verify
+from lora3d.adapter import verify
 from lora3d.base import load_base
+from lora3d.card import read_card
+from lora3d.checkpoint import run_folder
 from lora3d.dataset import Row, write_dataset
 from lora3d.drawing import fit_reference
 from lora3d.errors import InputError
@@ -18,7 +20,7 @@ from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
 from lora3d.recipe import TrainConfig
 from lora3d.render import render_tiles
-from lora3d.train import Cached, make_batch, rate_at, run_folder, train
+from lora3d.train import Cached, make_batch, rate_at, train
 from tests.conftest import make_box
 
 GRID = PRESETS["box6"]
