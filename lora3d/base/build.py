@@ -132,9 +132,12 @@ def save_base(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
-    # AutoencoderTiny writes a key that it does not read back, and warns of it at every load.
-    config = folder / "vae" / "config.json"
-    fields = json.loads(config.read_text(encoding="utf-8"))
-    fields.pop("block_out_channels", None)
-    config.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    # A folder's path on the machine that trained it is nobody's business; and AutoencoderTiny writes a key that
+    # it does not read back, and warns of it at every load.
+    for part in ("unet", "vae", "text_encoder"):
+        config = folder / part / "config.json"
+        fields = json.loads(config.read_text(encoding="utf-8"))
+        drop = {"_name_or_path", *(("block_out_channels",) if part == "vae" else ())}
+        kept = {k: v for k, v in fields.items() if k not in drop}
+        config.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     write_grid(grid, folder / "grid.json")
