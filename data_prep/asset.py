@@ -15,6 +15,7 @@ from lora3d.camera import Array, Camera
 from lora3d.data_prep.drawings import draw, random_camera
 from lora3d.data_prep.match import POOR_IOU, Fit, Gallery, fit_view, make_gallery, turn_for
 from lora3d.data_prep.shapes import Look, look_of
+from lora3d.data_prep.sheets import show_sheets
 from lora3d.data_prep.sources import Asset, Drawing
 from lora3d.dataset_rows import Row, encode_rows, to_bytes
 from lora3d.drawing import COVERED, fit_reference, read_drawing
@@ -65,7 +66,7 @@ def prepare(task: Task) -> Prepared:
     """
     path = task.root / task.asset.file
     try:
-        mesh = normalise(load_mesh(path, root=task.root))
+        mesh = show_sheets(normalise(load_mesh(path, root=task.root)))
     except MeshError as error:
         # The line in rejected.jsonl names the file already.
         raise InputError(str(error).removeprefix(f"{path.name}: ")) from error

@@ -1,0 +1,149 @@
+"""Lifting true views gives the solid back: its volume, its colours, its handedness; and always a closed mesh."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import trimesh
+from conftest import make_box
+
+from lora3d.errors import InputError
+from lora3d.grid import PRESETS
+from lora3d.lift import lift
+from lora3d.lift.surface import is_closed, volume
+from lora3d.mesh import Material, Mesh, glb_bytes, normalise
+from lora3d.metrics import fscore_chamfer, psnr
+from lora3d.render import render_tiles
+
+GRID = PRESETS["box6"]
+
+
+def from_trimesh(solid: trimesh.Trimesh, colour=(0.2, 0.5, 0.1, 1.0)) -> Mesh:
+    faces = np.asarray(solid.faces, np.int32)
+    material = Material(base_color=colour)
+    return normalise(
+        Mesh(np.asarray(solid.vertices, np.float32), faces, np.zeros(len(faces), np.int32), (material,))
+    )
+
+
+def boxes(*parts: tuple[tuple[float, float, float], tuple[float, float, float]]) -> Mesh:
+    """A union of boxes, each (extents, centre)."""
+    solids = [trimesh.creation.box(e, trimesh.transformations.translation_matrix(c)) for e, c in parts]
+    return from_trimesh(trimesh.util.concatenate(solids))
+
+
+SHAPES = {
+    "ball": from_trimesh(trimesh.creation.icosphere(3)),
+    "box": boxes(((1.0, 0.6, 0.8), (0, 0, 0))),
+    "corner": boxes(((1, 0.3, 0.3), (0, 0, 0)), ((0.3, 0.3, 0.9), (-0.35, 0, 0.6))),
+    "ring": from_trimesh(trimesh.creation.torus(0.8, 0.25)),
+    "plate": boxes(((1.0, 0.02, 1.0), (0, 0, 0))),
+    "table": boxes(
+        ((1, 1, 0.08), (0, 0, 0.4)),
+        *(((0.07, 0.07, 0.8), (x, y, 0)) for x in (-0.4, 0.4) for y in (-0.4, 0.4)),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def lifted() -> dict[str, Mesh]:
+    return {name: lift(render_tiles(mesh, GRID), GRID, texture=128) for name, mesh in SHAPES.items()}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_mesh_is_closed_and_turned_outward_and_within_its_budget(lifted, name):
+    mesh = lifted[name]
+    assert is_closed(mesh.faces) and volume(mesh.vertices, mesh.faces) > 0
+    assert len(mesh.faces) <= 5000 and mesh.materials[0].texture.shape[:2] == (128, 128)
+    again = lift(render_tiles(SHAPES[name], GRID), GRID, faces=300, texture=128)
+    assert is_closed(again.faces) and len(again.faces) <= 300
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"), [("ball", 4 / 3 * np.pi * 0.5**3), ("box", None), ("corner", None)]
+)
+def test_volume_is_the_solids(lifted, name, exact):
+    """Of a ball in closed form, of the others from their triangles; a voxel's shell may be missing."""
+    truth = SHAPES[name]
+    expected = exact or volume(truth.vertices, truth.faces)
+    assert volume(lifted[name].vertices, lifted[name].faces) == pytest.approx(expected, rel=0.04)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_surface_lies_where_it_was(lifted, name):
+    score, chamfer = fscore_chamfer(lifted[name], SHAPES[name], threshold=0.05)[:2]
+    assert score > 0.97 and chamfer < 0.03
+
+
+def test_a_ring_keeps_its_hole(lifted):
+    mesh = lifted["ring"]
+    # Euler's characteristic of a torus; vertices are shared, for triangles index them.
+    edges = {tuple(sorted(e)) for f in mesh.faces for e in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))}
+    assert len(np.unique(mesh.faces)) - len(edges) + len(mesh.faces) == 0
+
+
+def test_handedness_is_kept(lifted):
+    """The upright of an L stands at −x: a mirror image would lose most of its overlap."""
+    truth = SHAPES["corner"]
+    mirrored = replace(truth, vertices=truth.vertices * np.float32([-1, 1, 1]))
+    right = fscore_chamfer(lifted["corner"], truth, threshold=0.05)[0]
+    assert right > fscore_chamfer(lifted["corner"], mirrored, threshold=0.05)[0] + 0.2
+
+
+def test_each_side_of_a_cube_keeps_its_colour():
+    cube = make_box()
+    colours = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1)]
+    painted = replace(
+        cube,
+        face_material=np.repeat(np.arange(6), 2).astype(np.int32),
+        materials=tuple(Material(base_color=(*c, 1.0)) for c in colours),
+    )
+    true = render_tiles(painted, GRID)
+    again = render_tiles(lift(true, GRID), GRID)
+    assert psnr(GRID, again, true) > 24
+    for i in GRID.indices("rgb"):
+        middle = (slice(24, 40), slice(24, 40))
+        assert np.abs(again[i][middle] - true[i][middle]).max() < 0.03
+
+
+def test_noise_and_a_shifted_view_cost_little():
+    """Two per cent of noise on colour and depth, and one view a pixel off: F falls by less than 0.03."""
+    truth = SHAPES["table"]
+    tiles = render_tiles(truth, GRID)
+    rng = np.random.default_rng(0)
+    noisy = np.where(tiles > 0, tiles + 0.02 * rng.standard_normal(tiles.shape), 0).clip(0, 1)
+    for cell in (GRID.indices("rgb")[1], GRID.indices("depth")[1]):
+        noisy[cell] = np.roll(noisy[cell], 1, axis=1)
+    before, after = (
+        fscore_chamfer(lift(t.astype(np.float32), GRID), truth, threshold=0.05)[0] for t in (tiles, noisy)
+    )
+    assert after > before - 0.03
+
+
+def test_same_tiles_same_bytes():
+    tiles = render_tiles(SHAPES["corner"], GRID)
+    assert glb_bytes(lift(tiles, GRID)) == glb_bytes(lift(tiles.copy(), GRID))
+
+
+def test_what_cannot_be_lifted_is_said():
+    tiles = render_tiles(SHAPES["box"], GRID)
+    broken = tiles.copy()
+    broken[3, 5, 5] = np.nan
+    plain = PRESETS["zero123plus"]
+    empty = np.zeros((len(plain.cells), plain.tile, plain.tile, 3), np.float32)
+    blank = tiles.copy()
+    blank[list(GRID.indices("depth"))] = 0
+    blank[list(GRID.indices("rgb"))] = GRID.background
+    for arguments, fields, reason in (
+        ((tiles, GRID), {"method": "magic"}, "expected one of fuse"),
+        ((tiles, GRID), {"faces": 3}, "100 faces"),
+        ((tiles, GRID), {"resolution": 4}, "16 to 512"),
+        ((tiles[1:], GRID), {}, "shape"),
+        ((broken, GRID), {}, "no numbers"),
+        ((empty, plain), {}, "no such pair"),
+        ((blank, GRID), {}, "no object"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            lift(*arguments, **fields)
