@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lora3d.cli_adapter import add_adapter_commands, add_require, check_terms, files_and_weights
 from lora3d.errors import InputError
 from lora3d.recipe import PretrainConfig, TrainConfig, read_recipe
 
@@ -52,17 +53,44 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
 
-    def add(name: str, work: Command, text: str, parent: Any = commands) -> argparse.ArgumentParser:
-        sub = parent.add_parser(name, help=text, description=text)
-        sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-        sub.set_defaults(work=work)
-        return sub
+    def group(name: str, text: str) -> Any:
+        return commands.add_parser(name, help=text).add_subparsers(
+            dest="verb", required=True, parser_class=Parser, metavar="VERB"
+        )
 
-    demo = add("demo", run_demo, "the main job on the bundled artist pack, one page of pictures at the end")
+    demo = _add(
+        "demo", run_demo, "the main job on the bundled pack, one page of pictures at the end", commands
+    )
     demo.add_argument("--out", type=Path, default=Path("demo_out"))
     demo.add_argument("--steps", type=int, help="training steps of the adapter")
+    _add_prep(commands)
+    train = _add("train", run_train, "train an adapter by a recipe; each of its keys is a flag too", commands)
+    train.add_argument("recipe", type=Path)
+    train.add_argument("--data", type=Path, required=True)
+    train.add_argument("--out", type=Path, required=True)
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    _add_recipe_flags(train, TrainConfig)
+    _add_generate(commands)
+    lift = _add("lift", run_lift, "any tool's multi-view image to a mesh", commands)
+    lift.add_argument("image", type=Path)
+    lift.add_argument("--grid", required=True, help="a preset or a JSON file")
+    lift.add_argument("--out", type=Path, required=True, help="a .glb file")
+    lift.add_argument("--faces", type=int, default=5000)
+    _add_eval(commands)
+    add_adapter_commands(_add, group("adapter", "look into adapter files, convert, merge and share them"))
+    _add_base(group("base", "the base models"))
+    return parser
 
-    prep = add("prep", run_prep, "models and drawings to a dataset")
+
+def _add(name: str, work: Command, text: str, parent: Any) -> argparse.ArgumentParser:
+    sub = parent.add_parser(name, help=text, description=text)
+    sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    sub.set_defaults(work=work)
+    return sub
+
+
+def _add_prep(commands: Any) -> None:
+    prep = _add("prep", run_prep, "models and drawings to a dataset", commands)
     prep.add_argument("src", type=Path, help="a folder of models, or a manifest (.csv, .jsonl)")
     prep.add_argument("--out", type=Path, required=True)
     prep.add_argument("--grid", default="box6", help="a preset or a JSON file")
@@ -77,14 +105,11 @@ def build_parser() -> Parser:
     prep.add_argument("--workers", type=int, default=2)
     prep.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
 
-    train = add("train", run_train, "train an adapter by a recipe; every key of the recipe is a flag too")
-    train.add_argument("recipe", type=Path)
-    train.add_argument("--data", type=Path, required=True)
-    train.add_argument("--out", type=Path, required=True)
-    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    _add_recipe_flags(train, TrainConfig)
 
-    generate = add("generate", run_generate, "a drawing or a sentence to a grid of views and a textured mesh")
+def _add_generate(commands: Any) -> None:
+    generate = _add(
+        "generate", run_generate, "a drawing or a sentence to views and a textured mesh", commands
+    )
     _add_model_flags(generate)
     generate.add_argument("--image", type=Path, help="a drawing on transparent or plain ground")
     generate.add_argument("--prompt", help="a sentence")
@@ -92,15 +117,12 @@ def build_parser() -> Parser:
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--steps", type=int, help="denoising steps")
     generate.add_argument("--guidance", type=float, help="1 is off")
+    add_require(generate)
 
-    lift = add("lift", run_lift, "any tool's multi-view image to a mesh")
-    lift.add_argument("image", type=Path)
-    lift.add_argument("--grid", required=True, help="a preset or a JSON file")
-    lift.add_argument("--out", type=Path, required=True, help="a .glb file")
-    lift.add_argument("--faces", type=int, default=5000)
 
-    evaluate = add(
-        "eval", run_eval, "score base and adapter on the held-out split: report.json and report.html"
+def _add_eval(commands: Any) -> None:
+    evaluate = _add(
+        "eval", run_eval, "score base and adapter on what was held out: report.json, .html", commands
     )
     evaluate.add_argument("--data", type=Path, required=True)
     evaluate.add_argument("--out", type=Path, required=True)
@@ -111,22 +133,12 @@ def build_parser() -> Parser:
     evaluate.add_argument("--steps", type=int, help="denoising steps")
     evaluate.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
 
-    adapter = commands.add_parser("adapter", help="look into adapter files").add_subparsers(
-        dest="verb", required=True, parser_class=Parser, metavar="VERB"
-    )
-    show = add("show", run_adapter_show, "print the adapter's card", adapter)
-    show.add_argument("file", type=Path)
-    verify = add("verify", run_adapter_verify, "load the file and measure what it changes", adapter)
-    verify.add_argument("file", type=Path)
-    verify.add_argument("--base", default="mini")
 
-    base = commands.add_parser("base", help="the base models").add_subparsers(
-        dest="verb", required=True, parser_class=Parser, metavar="VERB"
-    )
-    add("list", run_base_list, "the bases at hand", base)
-    info = add("info", run_base_info, "a base's grid, size and hash", base)
+def _add_base(base: Any) -> None:
+    _add("list", run_base_list, "the bases at hand", base)
+    info = _add("info", run_base_info, "a base's grid, size and hash", base)
     info.add_argument("name", nargs="?", default="mini")
-    pretrain = add("train", run_base_train, "train a base from scratch on shapes made by code", base)
+    pretrain = _add("train", run_base_train, "train a base from scratch on shapes made by code", base)
     pretrain.add_argument("recipe", type=Path)
     pretrain.add_argument("--out", type=Path, required=True)
     pretrain.add_argument("--init", type=Path, help="a base whose weights to start from")
@@ -134,7 +146,6 @@ def build_parser() -> Parser:
     pretrain.add_argument("--device", default="auto")
     pretrain.add_argument("--max-seconds", type=float, help="take as many steps as fit")
     _add_recipe_flags(pretrain, PretrainConfig)
-    return parser
 
 
 def _add_recipe_flags(parser: argparse.ArgumentParser, kind: type) -> None:
@@ -165,20 +176,6 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
-
-
-def _adapters(values: list[str]) -> dict[str | Path, float]:
-    """``file`` or ``file:weight``; a colon that no number follows belongs to the file's name."""
-    result: dict[str | Path, float] = {}
-    for value in values:
-        file, _, weight = value.rpartition(":")
-        try:
-            result[Path(file)] = float(weight) if file else 1.0
-            if not file:
-                result = {**{k: v for k, v in result.items() if k != Path("")}, Path(value): 1.0}
-        except ValueError:
-            result[Path(value)] = 1.0
-    return result
 
 
 def run_demo(args: argparse.Namespace) -> dict[str, Any]:
@@ -223,11 +220,14 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.image is not None:
         read_drawing(args.image)  # a bad picture is found before seconds are spent on loading
+    given = files_and_weights(args.adapter)
+    check_terms(list(given), args.require)
     from lora3d.generate import GUIDANCE, STEPS, load
 
+    adapters: dict[str | Path, float] = {file: weight for file, weight in given.items()}
     if args.image is None and not args.prompt:
         raise InputError("nothing to go by: give --image FILE, --prompt TEXT, or both")
-    generator = load(args.base, _adapters(args.adapter), device=args.device, precision=args.precision)
+    generator = load(args.base, adapters, device=args.device, precision=args.precision)
     made = generator.generate(
         args.image,
         args.prompt,
@@ -272,18 +272,6 @@ def run_eval(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def run_adapter_show(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.card import read_card
-
-    return dataclasses.asdict(read_card(args.file))
-
-
-def run_adapter_verify(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.adapter import verify
-
-    return verify(args.file, args.base)
-
-
 def run_base_list(args: argparse.Namespace) -> dict[str, Any]:
     return {"mini": "embedded; grid box6, tiles of 64 px; trained by this repository on shapes it makes"}
 
@@ -322,13 +310,18 @@ def _say(args: argparse.Namespace) -> Callable[[str], None]:
     return (lambda text: None) if args.json else (lambda text: print(text, flush=True))
 
 
+def _printable(text: str) -> str:
+    """Names in a foreign file must not steer the terminal; an error of ours may have two lines."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
 def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result, default=str, indent=1))
         return
     for key, value in result.items():
         short = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
-        print(f"{key:>20}  {short if len(short) < 200 else short[:197] + '…'}")
+        print(f"{key:>20}  {_printable(short if len(short) < 200 else short[:197] + '…')}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -353,7 +346,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _print(args.work(args), args.json)
     except InputError as error:
-        print(f"lora3d {args.command}: {error}", file=sys.stderr)
+        print(f"lora3d {args.command}: {_printable(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever read our output has read enough; Python would complain again when it flushes at exit.

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from lora3d.adapter import AdapterCard, load_adapter, use_adapters
+from lora3d.adapter_license import combine, terms_of
 from lora3d.base import Base, load_base
 from lora3d.camera import Array
 from lora3d.device import autocast, choose_device, choose_dtype
@@ -99,6 +100,7 @@ class Generator:
         rgba = read_drawing(image) if isinstance(image, str | Path) else image
         reference = None if rgba is None else fit_reference(self.base.grid, rgba)
         tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
+        licenses = [name for card in self.cards.values() for name in terms_of(card).licenses]
         record = {
             "base": self.base.name,
             "base_revision": self.base.revision,
@@ -109,10 +111,12 @@ class Generator:
                     "dataset": self.cards[name].dataset,
                     "trigger": self.cards[name].trigger,
                     "licenses": self.cards[name].licenses,
+                    "license": terms_of(self.cards[name]).license,
                     "artists": self.cards[name].artists,
                 }
                 for name, weight in self.weights.items()
             ],
+            "license": combine(licenses).license if licenses else None,
             "image": Path(image).name if isinstance(image, str | Path) else None,
             "prompt": prompt,
             "seed": seed,

@@ -16,12 +16,12 @@ from lora3d.adapter import (
     attach,
     effect,
     load_adapter,
-    safetensors_bytes,
     save_adapter,
     target_modules,
     use_adapters,
     verify,
 )
+from lora3d.adapter_formats import safetensors_bytes
 from lora3d.base import load_base
 from lora3d.card import AdapterCard, AdapterError, read_card
 from lora3d.errors import InputError
@@ -161,7 +161,9 @@ def test_a_file_that_matches_only_in_part_is_refused(trained, toy_base, tmp_path
     base = load_base(toy_base)
     tensors = {k.replace("down_blocks.0", "down_blocks.9"): v for k, v in adapter_tensors(trained[0]).items()}
     modules = target_modules(base.unet, ("attention", "conv"))
-    save_adapter(tmp_path / "x.safetensors", tensors, card_for(base), modules)
+    with pytest.raises(AdapterError, match="trained layers have no tensors"):
+        save_adapter(tmp_path / "x.safetensors", tensors, card_for(base), modules)
+    save_adapter(tmp_path / "x.safetensors", tensors, card_for(base), [])
     with pytest.raises(AdapterError):
         load_adapter(base, tmp_path / "x.safetensors", "x")
 

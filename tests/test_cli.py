@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lora3d.cli import _adapters, main
+from lora3d.cli import main
+from lora3d.cli_adapter import files_and_weights
 
 CLI = (sys.executable, "-m", "lora3d.cli")
 
@@ -41,7 +42,8 @@ def test_help_is_fast_and_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "prep", "train", "generate", "lift", "eval", "adapter show", "base train"]
+    "command",
+    ["demo", "prep", "train", "generate", "lift", "eval", "adapter show", "adapter export", "base train"],
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -101,7 +103,7 @@ def test_json_is_one_object_and_nothing_else():
     ],
 )
 def test_adapters_are_files_with_an_optional_weight(text, expected):
-    assert _adapters([text]) == expected
+    assert files_and_weights([text]) == expected
 
 
 def _blank_png() -> bytes:
