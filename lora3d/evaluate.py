@@ -8,9 +8,8 @@ base's codec: nothing that the base can draw would be lifted better.
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from lora3d.errors import InputError
 from lora3d.generate import STEPS, Generator, load
 from lora3d.grid import ViewGrid, require_same_grid
 from lora3d.judge import METRICS, SAMPLES, THRESHOLD, Judgement, Lift, Scores, judge
+from lora3d.pool import Pool
 from lora3d.report import Shown, write_report
 
 SYSTEMS = ("base", "adapter", "retrieval", "ceiling")
@@ -81,7 +81,7 @@ def evaluate(
     generators = {"base": base} if adapter is None else {"base": base, "adapter": adapter}
     judged: list[tuple[Row, Future[dict[str, Judgement]]]] = []
     shown: list[Shown] = []
-    with _Pool(workers) as pool, tqdm(total=len(rows), unit="row", disable=not progress) as bar:
+    with Pool(workers) as pool, tqdm(total=len(rows), unit="row", disable=not progress) as bar:
         for row, answers in _answers(rows, generators, codec, yardstick, seed, batch, grid):
             colours = yardstick.palettes.get(row.artist, yardstick.palettes[None])
             task = pool.submit(judge, grid, lift, row.glb, row.tiles, answers, colours)
@@ -321,27 +321,3 @@ def _pictures(grid: ViewGrid, row: Row, answers: dict[str, Array]) -> Shown:
     reference = grid.indices("reference")
     views = {name: tiles[cells] for name, tiles in {"true": row.tiles, **answers}.items()}
     return Shown(asset_of(row), row.tiles[reference[0]] if reference else None, views)
-
-
-class _Pool:
-    """Processes that start clean (a fork of a process that holds threads may hang), or this one for 0."""
-
-    def __init__(self, workers: int):
-        self.pool: ProcessPoolExecutor | None = None
-        if workers > 0:
-            context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(workers, mp_context=context)
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        if self.pool is not None:
-            return self.pool.submit(function, *args)
-        done: Future[Any] = Future()
-        done.set_result(function(*args))
-        return done
-
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=kind is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from lora3d.camera import Array
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
+from lora3d.export import model_files, safe_name
 from lora3d.grid import ViewGrid, pack
 from lora3d.lift import lift
-from lora3d.mesh import Mesh, glb_bytes
+from lora3d.mesh import Mesh
 
 STEPS = 12
 GUIDANCE = 1.0
@@ -61,16 +63,21 @@ class Generation:
         """The textured mesh; lifted on first use. Raises InputError where the grid shows no object."""
         return lift(self.tiles, self.view_grid)
 
-    def save(self, path: str | Path, name: str = "model") -> Path:
-        """Writes ``name``.png (the grid), ``name``.glb and ``name``.json into a folder; returns the GLB's path."""
-        folder = Path(path)
+    def save(self, path: str | Path, name: str = "model", format: str = "glb") -> Path:
+        """Writes the grid (PNG), the record (JSON) and the model into a folder; returns the model's path.
+
+        The model's files are those of `lora3d.export.model_files`. Raises InputError as it and `mesh` do.
+        """
+        folder, name = Path(path), safe_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         self.grid.save(folder / f"{name}.png")
+        files = model_files(self.mesh, name, format, self.record)
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+        # Last, so that a record says that all is there.
         record = json.dumps(self.record, indent=1, sort_keys=True) + "\n"
         (folder / f"{name}.json").write_text(record, encoding="utf-8")
-        glb = folder / f"{name}.glb"
-        glb.write_bytes(glb_bytes(self.mesh, name=name, extras={"lora3d": self.record}))
-        return glb
+        return folder / next(iter(files))
 
 
 def to_image(picture: Array) -> Image.Image:
@@ -97,11 +104,29 @@ class Generator:
         guidance: float = GUIDANCE,
     ) -> Generation:
         """A drawing (a file or (h, w, 4) float in [0, 1]), a sentence, both or neither to one `Generation`."""
-        rgba = read_drawing(image) if isinstance(image, str | Path) else image
-        reference = None if rgba is None else fit_reference(self.base.grid, rgba)
+        reference = None if image is None else self.reference(image)
         tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
+        record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance)
+        return Generation(tiles, self.base.grid, record)
+
+    def reference(self, image: str | Path | Array) -> Reference:
+        """The drawing as the grid frames it. Raises InputError for a file that is no drawing."""
+        rgba = read_drawing(image) if isinstance(image, str | Path) else image
+        return fit_reference(self.base.grid, rgba)
+
+    def record(
+        self,
+        image: str | Path | Array | None,
+        prompt: str | None,
+        *,
+        seed: int,
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+    ) -> dict[str, Any]:
+        """Everything needed to make the same bytes again, as plain JSON: `Generation.record`."""
         licenses = [name for card in self.cards.values() for name in terms_of(card).licenses]
-        record = {
+        file = Path(image) if isinstance(image, str | Path) else None
+        return {
             "base": self.base.name,
             "base_revision": self.base.revision,
             "adapters": [
@@ -117,7 +142,8 @@ class Generator:
                 for name, weight in self.weights.items()
             ],
             "license": combine(licenses).license if licenses else None,
-            "image": Path(image).name if isinstance(image, str | Path) else None,
+            "image": file.name if file else None,
+            "image_sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file else None,
             "prompt": prompt,
             "seed": seed,
             "steps": steps,
@@ -126,7 +152,6 @@ class Generator:
             "precision": str(self.dtype).removeprefix("torch."),
             "versions": {p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
         }
-        return Generation(tiles, self.base.grid, record)
 
     def sentence(self, prompt: str | None) -> str:
         """The prompt with the adapters' triggers before it."""

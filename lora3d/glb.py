@@ -21,14 +21,28 @@ LINEAR = 9729
 ATTRIBUTES = (("POSITION", 3), ("NORMAL", 3), ("TEXCOORD_0", 2), ("COLOR_0", 4))
 
 
-def write_glb(mesh: Mesh, *, name: str, extras: Json | None) -> bytes:
-    """See `lora3d.mesh.glb_bytes`. Raises MeshError for a texture without texture coordinates."""
+def write_glb(
+    mesh: Mesh, *, name: str, extras: Json | None, rights: str = "", packet: Json | None = None
+) -> bytes:
+    """See `lora3d.mesh.glb_bytes`; ``rights`` goes to asset.copyright, ``packet`` to KHR_xmp_json_ld.
+
+    Raises MeshError for a texture without texture coordinates.
+    """
+    asset: Json = {"version": "2.0", "generator": "lora3d"}
+    if extras:
+        asset["extras"] = extras
+    if rights:
+        asset["copyright"] = rights
     doc: Json = {
-        "asset": {"version": "2.0", "generator": "lora3d", **({"extras": extras} if extras else {})},
+        "asset": asset,
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": name}],
     }
+    if packet:
+        asset["extensions"] = {"KHR_xmp_json_ld": {"packet": 0}}
+        doc["extensions"] = {"KHR_xmp_json_ld": {"packets": [packet]}}
+        doc["extensionsUsed"] = ["KHR_xmp_json_ld"]
     chunks: list[bytes] = []
     order = [m for m in range(len(mesh.materials)) if (mesh.face_material == m).any()]
     doc["meshes"] = [{"name": name, "primitives": _primitives(doc, chunks, mesh, order)}]
@@ -149,7 +163,7 @@ def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> 
             pbr["baseColorTexture"] = {"index": _texture(doc, chunks, material, textures, images)}
         written.append(fields)
     if used:
-        doc["extensionsUsed"] = sorted(used)
+        doc["extensionsUsed"] = sorted({*doc.get("extensionsUsed", ()), *used})
     return written
 
 

@@ -1,0 +1,221 @@
+"""Hundreds of drawings in one run: denoised in batches, lifted in processes beside it, resumed where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+from lora3d import metrics
+from lora3d.camera import Array
+from lora3d.drawing import read_tiles
+from lora3d.errors import InputError
+from lora3d.export import safe_name
+from lora3d.generate import GUIDANCE, STEPS, Generation, Generator, Reference, to_image
+from lora3d.grid import ViewGrid
+from lora3d.pool import Pool
+from lora3d.render import render_tiles
+
+COLUMNS = ("image", "prompt", "name", "seed")
+SHEET_COLUMNS = 3  # generations side by side on the contact sheet
+CAPTION = 14  # pixels above each
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of the list: a drawing, a sentence or both; ``name`` is that of its files."""
+
+    name: str
+    image: Path | None
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: ``made``, ``kept`` (there already) or ``failed``, for the reason given.
+
+    consistency_psnr: of the generated views against those of the mesh, in dB.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    file: str = ""
+    faces: int | None = None
+    consistency_psnr: float | None = None
+
+
+def read_jobs(path: Path) -> list[Job]:
+    """The lines of a CSV with the columns image, prompt, name and seed; the first or the second is needed.
+
+    Pictures are named relative to the file. Names default to the picture's; equal ones are numbered. Raises
+    InputError for a file that is no such list.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            found = [c.strip() for c in reader.fieldnames or ()]
+            lines = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a CSV file in UTF-8; {error}") from error
+    unknown = [c for c in found if c not in COLUMNS]
+    if unknown or not {"image", "prompt"} & set(found):
+        raise InputError(
+            f"{path}: expected the columns {', '.join(COLUMNS)}; found {', '.join(found) or 'none'}"
+        )
+    if not lines:
+        raise InputError(f"{path}: the list is empty")
+    jobs, used = [], Counter[str]()
+    for number, line in enumerate(lines, 1):
+        cells = {k.strip(): (v or "").strip() for k, v in line.items() if isinstance(k, str)}
+        seed = cells.get("seed") or "0"
+        if not seed.isdecimal():
+            raise InputError(f"{path}: line {number + 1}: seed must be a whole number, found {seed!r}")
+        image = path.parent / cells["image"] if cells.get("image") else None
+        name = safe_name(cells.get("name") or (image.stem if image else f"row-{number:04}"))
+        used[name] += 1
+        name = name if used[name] == 1 else f"{name}-{used[name]}"
+        jobs.append(Job(name, image, cells.get("prompt", ""), int(seed)))
+    return jobs
+
+
+def generate_batch(
+    generator: Generator,
+    jobs: list[Job],
+    out: Path,
+    *,
+    format: str = "glb",
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    batch: int = 8,
+    workers: int = 2,
+    progress: bool = False,
+) -> list[Outcome]:
+    """Makes what is not yet made; writes results.csv and sheet.png at the end; one outcome a job, in order.
+
+    A job whose record in ``out`` is the same, with its model beside it, is kept. One that fails stops nothing.
+
+    Args:
+        format: see `lora3d.export.model_files`.
+        batch: grids denoised together; the result does not depend on it beyond rounding.
+        workers: processes that lift; 0 lifts in this one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    outcomes: dict[str, Outcome] = {}
+    waiting: list[tuple[Job, Reference | None, dict[str, Any]]] = []
+    for job in jobs:
+        try:
+            if job.image is None and not job.prompt:
+                raise InputError("neither image nor prompt is given")
+            reference = None if job.image is None else generator.reference(job.image)
+            record = generator.record(
+                job.image, job.prompt or None, seed=job.seed, steps=steps, guidance=guidance
+            )
+            kept = _kept(out, job.name, format, record)
+            if kept is None:
+                waiting.append((job, reference, record))
+            else:
+                outcomes[job.name] = kept
+        except InputError as error:
+            outcomes[job.name] = Outcome(job.name, "failed", str(error))
+    grid = generator.base.grid
+    with Pool(workers) as pool, tqdm(total=len(waiting), unit="model", disable=not progress) as bar:
+        tasks: list[tuple[Job, Future[Outcome]]] = []
+        for part in _parts(waiting, batch):
+            tiles = generator.generate_tiles(
+                [r for _, r, _ in part],
+                [j.prompt or None for j, _, _ in part],
+                [j.seed for j, _, _ in part],
+                steps=steps,
+                guidance=guidance,
+            )
+            for (job, _, record), own in zip(part, tiles, strict=True):
+                task = pool.submit(_finish, own, grid, record, out, job.name, format)
+                task.add_done_callback(lambda _: bar.update())
+                tasks.append((job, task))
+        for job, task in tasks:
+            try:
+                outcomes[job.name] = task.result()
+            except BrokenProcessPool:
+                reason = "a process that lifts was killed; run again to go on"
+                outcomes[job.name] = Outcome(job.name, "failed", reason)
+    ordered = [outcomes[job.name] for job in jobs]
+    _write_results(ordered, jobs, out)
+    write_sheet(ordered, grid, out)
+    return ordered
+
+
+def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for i in range(0, len(items), size):
+        yield items[i : i + size]
+
+
+def _finish(
+    tiles: Array, grid: ViewGrid, record: dict[str, Any], out: Path, name: str, format: str
+) -> Outcome:
+    made = Generation(tiles, grid, record)
+    try:
+        mesh = made.mesh
+        rendered = render_tiles(mesh, replace(grid, shading="unlit"))
+        score = round(metrics.consistency_psnr(grid, tiles, rendered), 2)
+        made = replace(made, record={**record, "faces": len(mesh.faces), "consistency_psnr": score})
+        file = made.save(out, name, format)
+        return Outcome(name, "made", "", file.name, len(mesh.faces), score)
+    except (InputError, OSError) as error:
+        made.grid.save(out / f"{name}.png")
+        return Outcome(name, "failed", str(error))
+
+
+def _kept(out: Path, name: str, format: str, record: dict[str, Any]) -> Outcome | None:
+    """The outcome of an earlier run that made just this."""
+    file, written = out / f"{name}.{format}", out / f"{name}.json"
+    if not file.is_file() or not written.is_file():
+        return None
+    try:
+        old = json.loads(written.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    same = {k: v for k, v in old.items() if k in record} == json.loads(json.dumps(record))
+    return (
+        Outcome(name, "kept", "", file.name, old.get("faces"), old.get("consistency_psnr")) if same else None
+    )
+
+
+def _write_results(outcomes: list[Outcome], jobs: list[Job], out: Path) -> None:
+    with (out / "results.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [*(f.name for f in fields(Outcome)), "image", "prompt", "seed"])
+        writer.writeheader()
+        for outcome, job in zip(outcomes, jobs, strict=True):
+            writer.writerow(
+                asdict(outcome) | {"image": job.image or "", "prompt": job.prompt, "seed": job.seed}
+            )
+
+
+def write_sheet(outcomes: list[Outcome], grid: ViewGrid, out: Path) -> None:
+    """sheet.png: every grid's drawing and colour views, with its name, or the reason why there is none."""
+    cells = [*grid.indices("reference"), *grid.indices("rgb")]
+    width, height = len(cells) * grid.tile, grid.tile + CAPTION
+    rows = -(-len(outcomes) // SHEET_COLUMNS)
+    sheet = Image.new("RGB", (min(len(outcomes), SHEET_COLUMNS) * width, rows * height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, outcome in enumerate(outcomes):
+        row, column = divmod(i, SHEET_COLUMNS)
+        text = f"{outcome.name}  {outcome.status} {outcome.reason}".strip()
+        pen.text((column * width + 2, row * height + 1), text[: width // 6], fill="black")
+        picture = out / f"{outcome.name}.png"
+        if picture.is_file():
+            tiles, _ = read_tiles(picture, grid)
+            strip = to_image(np.concatenate([tiles[c] for c in cells], axis=1))
+            sheet.paste(strip, (column * width, row * height + CAPTION))
+    sheet.save(out / "sheet.png")

@@ -1,0 +1,144 @@
+"""A generated model as files that other programs open, with the mark of its origin inside.
+
+glTF's frame is right-handed with Y up, and OBJ follows it, as Blender, Unity and Unreal expect; PLY and STL,
+which say nothing of axes, keep Z up, as Blender and slicers read them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import SimpleMaterial
+
+from lora3d.camera import Array
+from lora3d.errors import InputError
+from lora3d.glb import write_glb
+from lora3d.mesh import FROM_Y_UP, Mesh, unique_rows
+
+FORMATS = ("glb", "gltf", "obj", "ply", "stl")
+AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+CONTEXT = {
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+}
+
+
+def model_files(mesh: Mesh, name: str, format: str, record: dict[str, Any]) -> dict[str, bytes]:
+    """The files of a lifted mesh (one material, textured), by name; the first is the one to open.
+
+    Args:
+        name: of the files, without an ending; made safe by `safe_name`.
+        format: ``glb``; ``gltf``: JSON and .bin; ``obj``: with .mtl and .png; ``ply``: colours at vertices;
+            ``stl``: shape alone.
+        record: of the generation (`Generation.record`): GLB and glTF carry all of it, OBJ a line of comment.
+
+    Raises InputError for another format.
+    """
+    if format not in FORMATS:
+        raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
+    name = safe_name(name)
+    if format in ("glb", "gltf"):
+        binary = write_glb(
+            mesh, name=name, extras={"lora3d": record}, rights=rights_of(record), packet=xmp_packet(record)
+        )
+        return {f"{name}.glb": binary} if format == "glb" else split_glb(binary, name)
+    if format == "stl":
+        solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+        return {f"{name}.stl": trimesh.exchange.stl.export_stl(solid)}
+    uv = mesh.corner_uv
+    texture = mesh.materials[0].texture
+    if uv is None or texture is None:
+        raise InputError(f"{format} is written from a lifted mesh with a texture: write glb instead")
+    if format == "ply":
+        return {f"{name}.ply": _ply(mesh, uv, texture)}
+    return _obj(mesh, uv, texture, name, rights_of(record))
+
+
+def safe_name(name: str) -> str:
+    """A name for files: what file systems and MTL files dislike becomes ``_``."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:120] or "model"
+
+
+def rights_of(record: dict[str, Any]) -> str:
+    """One line for `asset.copyright`: that a machine made it, whose hand it learned, and under which terms."""
+    artists = sorted({a for adapter in record.get("adapters", ()) for a in adapter["artists"] if a})
+    hand = f", in a style learned from {', '.join(artists)}" if artists else ""
+    terms = f"; licence of the training assets: {record['license']}" if record.get("license") else ""
+    return f"AI-generated with lora3d{hand}{terms}"
+
+
+def xmp_packet(record: dict[str, Any]) -> dict[str, Any]:
+    """The origin as XMP in JSON-LD (KHR_xmp_json_ld): creator, contributors, terms, tool, kind of source."""
+    adapters = record.get("adapters", ())
+    artists = sorted({a for adapter in adapters for a in adapter["artists"] if a})
+    made_by = [f"lora3d {record.get('versions', {}).get('lora3d', '')}".strip(), f"base {record.get('base')}"]
+    made_by += [f"adapter {adapter['name']}" for adapter in adapters]
+    packet: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@id": "",
+        "dc:creator": {"@list": [", ".join(made_by)]},
+        "dc:rights": {
+            "@type": "rdf:Alt",
+            "rdf:_1": {"@language": "x-default", "@value": rights_of(record)},
+        },
+        "xmp:CreatorTool": made_by[0],
+        "xmpRights:Marked": True,
+        "Iptc4xmpExt:DigitalSourceType": AI_MADE,
+    }
+    if artists:
+        packet["dc:contributor"] = {"@set": artists}
+    if record.get("seed") is not None:
+        packet["dc:identifier"] = f"{str(record.get('base_revision'))[:12]}:{record['seed']}"
+    return packet
+
+
+def split_glb(binary: bytes, name: str) -> dict[str, bytes]:
+    """A GLB as .gltf and the .bin that it names."""
+    (length,) = struct.unpack_from("<I", binary, 12)
+    doc = json.loads(binary[20 : 20 + length])
+    (size,) = struct.unpack_from("<I", binary, 20 + length)
+    buffer = binary[28 + length : 28 + length + size]
+    doc["buffers"][0]["uri"] = f"{name}.bin"
+    text = json.dumps(doc, indent=1, sort_keys=True) + "\n"
+    return {f"{name}.gltf": text.encode(), f"{name}.bin": buffer[: doc["buffers"][0]["byteLength"]]}
+
+
+def _shared(columns: list[Array]) -> tuple[Array, Array]:
+    """Corner attributes (f, 3, k) to rows that corners share: rows (n, Σk) and faces (f, 3)."""
+    corners = np.concatenate(columns, axis=-1).astype(np.float32)
+    rows = corners.reshape(-1, corners.shape[-1])
+    first, which = unique_rows(rows)
+    return rows[first], which.reshape(-1, 3)
+
+
+def _obj(mesh: Mesh, uv: Array, texture: Array, name: str, rights: str) -> dict[str, bytes]:
+    rows, faces = _shared([mesh.vertices[mesh.faces] @ FROM_Y_UP.astype(np.float32), uv])
+    flipped = rows[:, 3:] * [1, -1] + [0, 1]  # OBJ counts v upward
+    material = SimpleMaterial(image=Image.fromarray(np.ascontiguousarray(texture[..., :3])), name=name)
+    solid = trimesh.Trimesh(
+        rows[:, :3], faces, process=False, visual=TextureVisuals(uv=flipped, material=material)
+    )
+    text, parts = trimesh.exchange.obj.export_obj(
+        solid, include_normals=False, return_texture=True, mtl_name=f"{name}.mtl", header=rights, digits=6
+    )
+    return {f"{name}.obj": text.encode(), **parts}
+
+
+def _ply(mesh: Mesh, uv: Array, texture: Array) -> bytes:
+    height, width = texture.shape[:2]
+    column = np.clip((uv[..., 0] * width).astype(int), 0, width - 1)
+    row = np.clip((uv[..., 1] * height).astype(int), 0, height - 1)
+    rows, faces = _shared([mesh.vertices[mesh.faces], texture[row, column].astype(np.float32)])
+    solid = trimesh.Trimesh(rows[:, :3], faces, process=False)
+    solid.visual = ColorVisuals(solid, vertex_colors=rows[:, 3:].astype(np.uint8))
+    return trimesh.exchange.ply.export_ply(solid)

@@ -1,0 +1,84 @@
+"""Every format is read back by trimesh or by our own readers with the same shape, axes and colours."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from lora3d.errors import InputError
+from lora3d.export import AI_MADE, FORMATS, model_files
+from lora3d.grid import PRESETS
+from lora3d.lift import lift
+from lora3d.mesh import Mesh, load_mesh
+from lora3d.metrics import psnr
+from lora3d.render import render_tiles
+from tests.conftest import make_box
+
+GRID = PRESETS["box6"]
+RECORD = {
+    "base": "mini",
+    "base_revision": "ab" * 32,
+    "seed": 7,
+    "license": "CC-BY-4.0",
+    "adapters": [{"name": "inkfold", "artists": ["A. Maker", "B. Other"]}],
+    "versions": {"lora3d": "0.1"},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Mesh:
+    """A box that tells its axes apart, lifted from true views."""
+    return lift(render_tiles(make_box((1.0, 0.5, 0.7)), GRID), GRID, texture=64)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_shape_and_axes_come_back(model, tmp_path, format):
+    files = model_files(model, "a box/of: mine", format, RECORD)
+    for name, data in files.items():
+        assert "/" not in name and " " not in name
+        (tmp_path / name).write_bytes(data)
+    first = tmp_path / next(iter(files))
+    again = load_mesh(first)
+    for a, b in (
+        (again.vertices.min(0), model.vertices.min(0)),
+        (again.vertices.max(0), model.vertices.max(0)),
+    ):
+        assert np.allclose(a, b, atol=1e-5)
+    assert len(again.faces) == len(model.faces)
+    theirs = trimesh.load(first, force="mesh")
+    assert theirs.is_watertight or format != "stl"
+    assert abs(theirs.volume) == pytest.approx(1.0 * 0.5 * 0.7 * model_scale(model) ** 3, rel=0.05)
+
+
+def model_scale(model: Mesh) -> float:
+    return float(np.ptp(model.vertices[:, 0]))
+
+
+@pytest.mark.parametrize("format", ["glb", "gltf", "obj", "ply"])
+def test_colours_come_back(model, tmp_path, format):
+    files = model_files(model, "box", format, RECORD)
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    again = load_mesh(tmp_path / next(iter(files)))
+    assert psnr(GRID, render_tiles(again, GRID), render_tiles(model, GRID)) > 35
+
+
+def test_the_origin_travels_inside(model):
+    doc = json.loads(model_files(model, "box", "gltf", RECORD)["box.gltf"])
+    assert "CC-BY-4.0" in doc["asset"]["copyright"] and "A. Maker" in doc["asset"]["copyright"]
+    packet = doc["extensions"]["KHR_xmp_json_ld"]["packets"][
+        doc["asset"]["extensions"]["KHR_xmp_json_ld"]["packet"]
+    ]
+    assert packet["Iptc4xmpExt:DigitalSourceType"] == AI_MADE
+    assert packet["dc:contributor"]["@set"] == ["A. Maker", "B. Other"]
+    assert "inkfold" in packet["dc:creator"]["@list"][0]
+    assert "KHR_xmp_json_ld" in doc["extensionsUsed"] and doc["asset"]["extras"]["lora3d"] == RECORD
+    assert "CC-BY-4.0" in model_files(model, "box", "obj", RECORD)["box.obj"].decode().splitlines()[0]
+
+
+def test_another_format_is_refused(model):
+    with pytest.raises(InputError, match="glb, gltf, obj, ply, stl"):
+        model_files(model, "box", "fbx", RECORD)
