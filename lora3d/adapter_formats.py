@@ -18,6 +18,7 @@ import math
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,7 @@ def to_tensors(layers: Layers, to: str, family: str | None = None) -> dict[str, 
                 tensors[f"{name}.lora_magnitude_vector"] = layer.magnitude.reshape(shape)
         return tensors
     family = family or guess_family(layers)
+    layers = with_one_alpha(layers)
     for name, layer in (
         join_fused(swap_modulation(layers, set(layers))) if family == "sd3" else layers
     ).items():
@@ -239,6 +241,20 @@ def to_tensors(layers: Layers, to: str, family: str | None = None) -> dict[str, 
         if layer.magnitude is not None:
             tensors[f"{stem}.dora_scale"] = layer.magnitude.reshape(-1, *[1] * (layer.down.ndim - 1))
     return tensors
+
+
+def with_one_alpha(layers: Layers) -> Layers:
+    """The same updates under the alpha that most of them have, the rest of the scale in ``up``.
+
+    diffusers (0.42) loses the alphas of attention layers in kohya's files when they are not all alike.
+    """
+    alpha = Counter(layer.alpha for layer in layers.values()).most_common(1)[0][0]
+    if not alpha:
+        return layers
+    return {
+        name: x if x.alpha == alpha else replace(x, up=x.up * (x.alpha / alpha), alpha=alpha)
+        for name, x in layers.items()
+    }
 
 
 def _kohya_stem(name: str, family: str) -> str:

@@ -21,10 +21,15 @@ from lora3d.adapter import (
     use_adapters,
     verify,
 )
-from lora3d.adapter_formats import safetensors_bytes
+from lora3d.adapter_convert import export, write_file
+from lora3d.adapter_formats import read_layers, safetensors_bytes
 from lora3d.base import load_base
 from lora3d.card import AdapterCard, AdapterError, read_card
+from lora3d.cli import main
 from lora3d.errors import InputError
+from lora3d.generate import load
+from lora3d.mesh import glb_bytes
+from tests.conftest import make_box
 
 
 def card_for(of, **changes) -> AdapterCard:
@@ -166,6 +171,39 @@ def test_a_file_that_matches_only_in_part_is_refused(trained, toy_base, tmp_path
     save_adapter(tmp_path / "x.safetensors", tensors, card_for(base), [])
     with pytest.raises(AdapterError):
         load_adapter(base, tmp_path / "x.safetensors", "x")
+
+
+def test_a_file_for_kohya_loads_like_the_original(trained, toy_base, tmp_path):
+    _, _, after, path = trained
+    export(path, "kohya", tmp_path / "k.safetensors")
+    base = load_base(toy_base)
+    load_adapter(base, tmp_path / "k.safetensors", "k")
+    use_adapters(base, {"k": 1.0})
+    assert torch.allclose(effect(base), after, atol=1e-5)
+
+
+def test_a_foreign_file_is_taken_in_with_a_card_of_its_own(trained, toy_base, tmp_path, capsys):
+    _, _, after, path = trained
+    foreign, out = tmp_path / "foreign.safetensors", tmp_path / "ours.safetensors"
+    write_file(read_layers(path), foreign, None, to="kohya")
+    base = load_base(toy_base)
+    with pytest.raises(AdapterError, match="no lora3d card.*adapter import"):
+        load_adapter(base, foreign, "x")
+    words = ["adapter", "import", foreign, "--base", toy_base, "--out", out, "--license", "cc by nc 4.0"]
+    assert main([str(w) for w in words]) == 0
+    card = load_adapter(base, out, "x")
+    use_adapters(base, {"x": 1.0})
+    assert torch.allclose(effect(base), after, atol=1e-5)
+    assert card.licenses == ["CC-BY-NC-4.0"] and card.parents[0]["file"] == "foreign.safetensors"
+
+
+def test_what_a_non_commercial_adapter_makes_says_so(trained, toy_base, tmp_path):
+    base, path = load_base(toy_base), tmp_path / "nc.safetensors"
+    save_adapter(path, adapter_tensors(trained[0]), card_for(base, licenses=["CC-BY-NC-4.0"]), [])
+    made = load(toy_base, {path: 1.0}, device="cpu", precision="fp32").generate(prompt="a box", steps=1)
+    assert made.record["license"] == "CC-BY-NC-4.0 AND NOASSERTION"  # nobody said what the toy base allows
+    glb = glb_bytes(make_box(), extras={"lora3d": made.record})
+    assert b"CC-BY-NC-4.0" in glb
 
 
 def damaged(path: Path, to: Path, kind: str) -> Path:

@@ -67,7 +67,7 @@ def mutate(data: bytes, seed: int) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         try:
             data = rng.choice(KINDS)(data, rng)
-        except (ValueError, KeyError, IndexError, struct.error, AttributeError, TypeError):
+        except (ValueError, KeyError, IndexError, struct.error, AttributeError, TypeError, RecursionError):
             data = flip(data, rng)  # an earlier damage left no header to change
     return data
 
