@@ -21,7 +21,7 @@ from lora3d.camera import Array
 from lora3d.drawing import read_tiles
 from lora3d.errors import InputError
 from lora3d.export import safe_name
-from lora3d.generate import GUIDANCE, STEPS, Generation, Generator, Reference, to_image
+from lora3d.generate import GUIDANCE, STEPS, Generation, Generator, Reference, to_image, write_record
 from lora3d.grid import ViewGrid
 from lora3d.pool import Pool
 from lora3d.render import render_tiles
@@ -107,7 +107,7 @@ def generate_batch(
     A job whose record in ``out`` is the same, with its model beside it, is kept. One that fails stops nothing.
 
     Args:
-        format: see `lora3d.export.model_files`.
+        format: see `lora3d.export.view_files`.
         batch: grids denoised together; the result does not depend on it beyond rounding.
         workers: processes that lift; 0 lifts in this one.
     """
@@ -169,8 +169,15 @@ def _finish(
         mesh = made.mesh
         rendered = render_tiles(mesh, replace(grid, shading="unlit"))
         score = round(metrics.consistency_psnr(grid, tiles, rendered), 2)
-        made = replace(made, record={**record, "faces": len(mesh.faces), "consistency_psnr": score})
         file = made.save(out, name, format)
+        full = {
+            **record,
+            "format": format,
+            "file": file.name,
+            "faces": len(mesh.faces),
+            "consistency_psnr": score,
+        }
+        write_record(out / f"{name}.json", full)
         return Outcome(name, "made", "", file.name, len(mesh.faces), score)
     except (InputError, OSError) as error:
         made.grid.save(out / f"{name}.png")

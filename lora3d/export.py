@@ -20,9 +20,16 @@ from trimesh.visual.material import SimpleMaterial
 from lora3d.camera import Array
 from lora3d.errors import InputError
 from lora3d.glb import write_glb
+from lora3d.grid import ViewGrid
+from lora3d.lift import lift
+from lora3d.lift.relief import relief
+from lora3d.lift.splats import splat, splat_bytes
+from lora3d.lift.voxels import lift_voxels, npz_bytes, vox_bytes
 from lora3d.mesh import FROM_Y_UP, Mesh, unique_rows
 
-FORMATS = ("glb", "gltf", "obj", "ply", "stl")
+MESHES = ("glb", "gltf", "obj", "ply", "stl")
+FORMATS = (*MESHES, "vox", "npz", "splats", "relief")
+VOXELS = 48  # a side, of vox and npz
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CONTEXT = {
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -31,6 +38,39 @@ CONTEXT = {
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
 }
+
+
+def view_files(
+    tiles: Array,
+    grid: ViewGrid,
+    name: str,
+    format: str,
+    record: dict[str, Any],
+    *,
+    mesh: Mesh | None = None,
+) -> dict[str, bytes]:
+    """The files of what a grid of views lifts to, by name; the first is the one to open.
+
+    Args:
+        tiles: as in `lora3d.lift.lift`.
+        format: those of `model_files`; ``vox`` (MagicaVoxel) and ``npz`` (NumPy): `VOXELS` voxels a side;
+            ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth.
+        mesh: what the tiles lift to, where it is known already.
+
+    Raises InputError for another format, and as the lifts do.
+    """
+    name = safe_name(name)
+    if format not in FORMATS:
+        raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
+    if format in ("vox", "npz"):
+        voxels = lift_voxels(tiles, grid, VOXELS)
+        return {f"{name}.{format}": vox_bytes(voxels) if format == "vox" else npz_bytes(voxels)}
+    if format == "relief":
+        return model_files(relief(tiles, grid), name, "glb", record)
+    mesh = mesh or lift(tiles, grid)
+    if format == "splats":
+        return {f"{name}.ply": splat_bytes(splat(mesh))}
+    return model_files(mesh, name, format, record)
 
 
 def model_files(mesh: Mesh, name: str, format: str, record: dict[str, Any]) -> dict[str, bytes]:
@@ -44,8 +84,8 @@ def model_files(mesh: Mesh, name: str, format: str, record: dict[str, Any]) -> d
 
     Raises InputError for another format.
     """
-    if format not in FORMATS:
-        raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
+    if format not in MESHES:
+        raise InputError(f"no format {format!r}: expected one of {', '.join(MESHES)}")
     name = safe_name(name)
     if format in ("glb", "gltf"):
         binary = write_glb(

@@ -23,7 +23,7 @@ from lora3d.camera import Array
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
-from lora3d.export import model_files, safe_name
+from lora3d.export import safe_name, view_files
 from lora3d.grid import ViewGrid, pack
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
@@ -66,18 +66,21 @@ class Generation:
     def save(self, path: str | Path, name: str = "model", format: str = "glb") -> Path:
         """Writes the grid (PNG), the record (JSON) and the model into a folder; returns the model's path.
 
-        The model's files are those of `lora3d.export.model_files`. Raises InputError as it and `mesh` do.
+        The model's files are those of `lora3d.export.view_files`. Raises InputError as it and `mesh` do.
         """
         folder, name = Path(path), safe_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         self.grid.save(folder / f"{name}.png")
-        files = model_files(self.mesh, name, format, self.record)
+        files = view_files(self.tiles, self.view_grid, name, format, self.record, mesh=self.mesh)
         for file, data in files.items():
             (folder / file).write_bytes(data)
         # Last, so that a record says that all is there.
-        record = json.dumps(self.record, indent=1, sort_keys=True) + "\n"
-        (folder / f"{name}.json").write_text(record, encoding="utf-8")
+        write_record(folder / f"{name}.json", self.record)
         return folder / next(iter(files))
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def to_image(picture: Array) -> Image.Image:

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from lora3d.errors import InputError
-from lora3d.export import AI_MADE, FORMATS, model_files
+from lora3d.export import AI_MADE, FORMATS, MESHES, model_files, view_files
 from lora3d.grid import PRESETS
 from lora3d.lift import lift
 from lora3d.mesh import Mesh, load_mesh
@@ -34,7 +34,7 @@ def model() -> Mesh:
     return lift(render_tiles(make_box((1.0, 0.5, 0.7)), GRID), GRID, texture=64)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", MESHES)
 def test_shape_and_axes_come_back(model, tmp_path, format):
     files = model_files(model, "a box/of: mine", format, RECORD)
     for name, data in files.items():
@@ -79,6 +79,23 @@ def test_the_origin_travels_inside(model):
     assert "CC-BY-4.0" in model_files(model, "box", "obj", RECORD)["box.obj"].decode().splitlines()[0]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_is_made_from_views(model, format):
+    files = view_files(render_tiles(model, GRID), GRID, "box", format, RECORD)
+    starts = {
+        "glb": b"glTF",
+        "relief": b"glTF",
+        "vox": b"VOX ",
+        "npz": b"PK",
+        "splats": b"ply",
+        "ply": b"ply",
+    }
+    assert next(iter(files.values())).startswith(starts.get(format, b""))
+    assert all(files.values())
+
+
 def test_another_format_is_refused(model):
     with pytest.raises(InputError, match="glb, gltf, obj, ply, stl"):
         model_files(model, "box", "fbx", RECORD)
+    with pytest.raises(InputError, match="splats, relief"):
+        view_files(render_tiles(model, GRID), GRID, "box", "fbx", RECORD)

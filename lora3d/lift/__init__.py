@@ -12,7 +12,7 @@ from lora3d.grid import ViewGrid
 from lora3d.lift.fuse import HALF, disagreement, signed_field
 from lora3d.lift.surface import clear, extract
 from lora3d.lift.texture import bake
-from lora3d.lift.views import read_views
+from lora3d.lift.views import DepthViews, read_views
 from lora3d.mesh import Mesh
 
 METHODS: tuple[str, ...] = ("fuse",)
@@ -49,10 +49,16 @@ def lift(
     n = min(max(grid.tile * 3 // 2, 64), 160) if resolution is None else resolution
     if not 16 <= n <= 512:
         raise InputError(f"a lift's resolution is 16 to 512 voxels, found {n}")
+    field = solid_field(views, n)
+    vertices, triangles = extract(field, HALF, faces)
+    # Studio grids carry their light in the colours: lit again, it would count twice.
+    return bake(vertices, triangles, views, texture, unlit=grid.shading == "studio")
+
+
+def solid_field(views: DepthViews, resolution: int) -> Array:
+    """The field (resolution,)³ of the solid that is kept, below 0 inside; see `lora3d.lift.fuse.signed_field`."""
     doubt = disagreement(views)
     # Views that disagree are smoothed, in voxels, and leave loose pieces where they happen to meet; true ones
     # (doubt about 0) keep every edge and every piece. Grids of a small base stand at 0.2 to 0.4.
-    field = gaussian_filter(signed_field(views, n, doubt), min(8 * doubt, 2.0))
-    vertices, triangles = extract(clear(field, 1e-3 + 0.05 * doubt), HALF, faces)
-    # Studio grids carry their light in the colours: lit again, it would count twice.
-    return bake(vertices, triangles, views, texture, unlit=grid.shading == "studio")
+    field = gaussian_filter(signed_field(views, resolution, doubt), min(8 * doubt, 2.0))
+    return clear(field, 1e-3 + 0.05 * doubt)

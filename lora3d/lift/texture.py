@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from lora3d.camera import Array
 from lora3d.lift.fuse import in_frame, pack, project
 from lora3d.lift.views import NEIGHBOURS, UNKNOWN, DepthViews
-from lora3d.mesh import Material, Mesh
+from lora3d.mesh import Material, Mesh, MeshError, face_normals
 from lora3d.render import render
 
 RIM_WEIGHT = 0.02
@@ -207,3 +207,17 @@ def bake(vertices: Array, faces: Array, views: DepthViews, size: int, *, unlit: 
         name="lifted", texture=texture, wrap=("clamp", "clamp"), double_sided=False, unlit=unlit
     )
     return Mesh(vertices, faces, plain, (material,), corner_uv=uv)
+
+
+def painted_points(mesh: Mesh) -> tuple[Array, Array, Array]:
+    """A baked mesh as points, one a texel: positions (n, 3), colours (n, 3) uint8 sRGB, unit normals (n, 3).
+
+    Raises MeshError for a mesh without a texture.
+    """
+    texture = mesh.materials[0].texture
+    if texture is None or mesh.corner_uv is None:
+        raise MeshError("points are painted from a baked mesh: this one has no texture")
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    face, position = _texels(mesh.corner_uv.astype(np.float64), corners, texture.shape[0])
+    used = face >= 0
+    return position[used], texture[used, :3], face_normals(mesh)[face[used]]
