@@ -18,6 +18,7 @@ from typing import Any
 
 from lora3d.cli_adapter import add_adapter_commands, add_require, check_terms, files_and_weights
 from lora3d.errors import InputError
+from lora3d.formats import FORMATS
 from lora3d.recipe import PretrainConfig, TrainConfig, read_recipe
 
 Command = Callable[[argparse.Namespace], dict[str, Any]]
@@ -74,7 +75,8 @@ def build_parser() -> Parser:
     lift = _add("lift", run_lift, "any tool's multi-view image to a mesh", commands)
     lift.add_argument("image", type=Path)
     lift.add_argument("--grid", required=True, help="a preset or a JSON file")
-    lift.add_argument("--out", type=Path, required=True, help="a .glb file")
+    lift.add_argument("--out", type=Path, required=True, help="a file; its ending says the format")
+    lift.add_argument("--format", choices=FORMATS, help="where the ending does not say it")
     lift.add_argument("--faces", type=int, default=5000)
     _add_eval(commands)
     add_adapter_commands(_add, group("adapter", "look into adapter files, convert, merge and share them"))
@@ -113,7 +115,12 @@ def _add_generate(commands: Any) -> None:
     _add_model_flags(generate)
     generate.add_argument("--image", type=Path, help="a drawing on transparent or plain ground")
     generate.add_argument("--prompt", help="a sentence")
+    generate.add_argument(
+        "--batch", type=Path, metavar="CSV", help="a list instead: columns image, prompt, name, seed"
+    )
     generate.add_argument("--out", type=Path, required=True)
+    generate.add_argument("--format", choices=FORMATS, default="glb")
+    generate.add_argument("--workers", type=int, default=2, help="processes that lift, with --batch")
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--steps", type=int, help="denoising steps")
     generate.add_argument("--guidance", type=float, help="1 is off")
@@ -138,6 +145,10 @@ def _add_base(base: Any) -> None:
     _add("list", run_base_list, "the bases at hand", base)
     info = _add("info", run_base_info, "a base's grid, size and hash", base)
     info.add_argument("name", nargs="?", default="mini")
+    shapes = _add("shapes", run_base_shapes, "held-out shapes as a dataset, to score a base with eval", base)
+    shapes.add_argument("--out", type=Path, required=True)
+    shapes.add_argument("--count", type=int, default=200)
+    shapes.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
     pretrain = _add("train", run_base_train, "train a base from scratch on shapes made by code", base)
     pretrain.add_argument("recipe", type=Path)
     pretrain.add_argument("--out", type=Path, required=True)
@@ -225,8 +236,10 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.generate import GUIDANCE, STEPS, load
 
     adapters: dict[str | Path, float] = {file: weight for file, weight in given.items()}
-    if args.image is None and not args.prompt:
-        raise InputError("nothing to go by: give --image FILE, --prompt TEXT, or both")
+    if (args.batch is None) == (args.image is None and not args.prompt):
+        raise InputError("nothing to go by, or too much: give --image, --prompt or both, or --batch alone")
+    if args.batch is not None:
+        return _generate_batch(args, adapters)
     generator = load(args.base, adapters, device=args.device, precision=args.precision)
     made = generator.generate(
         args.image,
@@ -235,25 +248,49 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
         steps=args.steps or STEPS,
         guidance=GUIDANCE if args.guidance is None else args.guidance,
     )
-    glb = made.save(args.out, name="generation")
+    file = made.save(args.out, name="generation", format=args.format)
     return {
-        "glb": glb,
-        "grid": glb.with_suffix(".png"),
-        "record": glb.with_suffix(".json"),
+        args.format: file,
+        "grid": args.out / "generation.png",
+        "record": args.out / "generation.json",
         "faces": len(made.mesh.faces),
     }
 
 
+def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float]) -> dict[str, Any]:
+    from lora3d.batch import generate_batch, read_jobs
+    from lora3d.generate import GUIDANCE, STEPS, load
+
+    jobs = read_jobs(args.batch)
+    outcomes = generate_batch(
+        load(args.base, adapters, device=args.device, precision=args.precision),
+        jobs,
+        args.out,
+        format=args.format,
+        steps=args.steps or STEPS,
+        guidance=GUIDANCE if args.guidance is None else args.guidance,
+        workers=args.workers,
+        progress=not args.json,
+    )
+    count = {status: sum(o.status == status for o in outcomes) for status in ("made", "kept", "failed")}
+    failed = [f"{o.name}: {o.reason}" for o in outcomes if o.status == "failed"]
+    return {**count, "failures": failed, "results": args.out / "results.csv", "sheet": args.out / "sheet.png"}
+
+
 def run_lift(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.drawing import read_tiles
+    from lora3d.export import view_files
     from lora3d.grid import read_grid
     from lora3d.lift import lift
-    from lora3d.mesh import glb_bytes
 
     tiles, grid = read_tiles(args.image, read_grid(args.grid))
     mesh = lift(tiles, grid, faces=args.faces)
-    args.out.write_bytes(glb_bytes(mesh, name=args.out.stem))
-    return {"glb": args.out, "faces": len(mesh.faces), "vertices": len(mesh.vertices)}
+    format = args.format or args.out.suffix.removeprefix(".").lower()
+    files = view_files(tiles, grid, args.out.stem, format, {"lifted": args.image.name}, mesh=mesh)
+    for name, data in files.items():
+        (args.out.parent / name).write_bytes(data)
+    written = args.out.parent / next(iter(files))
+    return {format: written, "faces": len(mesh.faces), "vertices": len(mesh.vertices)}
 
 
 def run_eval(args: argparse.Namespace) -> dict[str, Any]:
@@ -288,6 +325,14 @@ def run_base_info(args: argparse.Namespace) -> dict[str, Any]:
         "unet_parameters": sum(p.numel() for p in base.unet.parameters()),
         "folder": base.folder,
     }
+
+
+def run_base_shapes(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.data_prep.made import make_dataset
+    from lora3d.grid import PRESETS
+
+    made = make_dataset(args.out, PRESETS["box6"], args.count, overwrite=args.overwrite)
+    return {"path": args.out, "content_hash": made.content_hash, "test": made.count("test")}
 
 
 def run_base_train(args: argparse.Namespace) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from trimesh.visual.material import SimpleMaterial
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
+from lora3d.formats import FORMATS, MESHES
 from lora3d.glb import write_glb
 from lora3d.grid import ViewGrid
 from lora3d.lift import lift
@@ -27,8 +28,6 @@ from lora3d.lift.splats import splat, splat_bytes
 from lora3d.lift.voxels import lift_voxels, npz_bytes, vox_bytes
 from lora3d.mesh import FROM_Y_UP, Mesh, unique_rows
 
-MESHES = ("glb", "gltf", "obj", "ply", "stl")
-FORMATS = (*MESHES, "vox", "npz", "splats", "relief")
 VOXELS = 48  # a side, of vox and npz
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CONTEXT = {

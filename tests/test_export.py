@@ -9,7 +9,8 @@ import pytest
 import trimesh
 
 from lora3d.errors import InputError
-from lora3d.export import AI_MADE, FORMATS, MESHES, model_files, view_files
+from lora3d.export import AI_MADE, model_files, view_files
+from lora3d.formats import FORMATS, MESHES
 from lora3d.grid import PRESETS
 from lora3d.lift import lift
 from lora3d.mesh import Mesh, load_mesh
