@@ -15,6 +15,7 @@ from lora3d.card import AdapterCard, AdapterError, prompt_hint, safe_name, shown
 from lora3d.errors import InputError
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # what `load_lora_weights(repository)` looks for
+WIDGET = "held-out drawings: what the adapter makes, beside the truth"  # what a run's samples show
 # Licences that the Hub has an identifier for; all else is "other", named in full.
 HUB_LICENSES = (
     "cc0-1.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 "
@@ -103,7 +104,6 @@ def front_matter(card: AdapterCard, pictures: list[str]) -> dict[str, Any]:
     """What the Hub reads of a README: https://huggingface.co/docs/hub/model-cards."""
     license = terms_of(card).license
     known = license.lower() in HUB_LICENSES.split()
-    prompt = f"{card.trigger} a red chair".strip()
     fields: dict[str, Any] = {
         "base_model": shown(card.base),
         "base_model_relation": "adapter",
@@ -117,7 +117,7 @@ def front_matter(card: AdapterCard, pictures: list[str]) -> dict[str, Any]:
     if card.trigger:
         fields["instance_prompt"] = shown(card.trigger)
     if pictures:
-        fields["widget"] = [{"text": shown(prompt), "output": {"url": url}} for url in pictures]
+        fields["widget"] = [{"text": WIDGET, "output": {"url": url}} for url in pictures]
     return fields
 
 
@@ -127,6 +127,7 @@ def readme(card: AdapterCard, name: str, kohya: str, pictures: list[str], family
         f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in front_matter(card, pictures).items()
     )
     terms = terms_of(card)
+    prompt = f"{card.trigger} a red chair".strip()
     scores = card.metrics.get("scores")
     lines = [
         "---",
@@ -144,10 +145,11 @@ def readme(card: AdapterCard, name: str, kohya: str, pictures: list[str], family
         "## Use",
         "",
         "```",
-        f"lora3d generate --adapter {DIFFUSERS_FILE} --prompt '{_code(card.trigger)} a red chair' --out out",
+        f"lora3d generate --adapter {DIFFUSERS_FILE} --prompt '{_code(prompt)}' --out out",
         "```",
         "",
-        f"diffusers: `pipeline.load_lora_weights(<this repository>)` takes `{DIFFUSERS_FILE}`. ComfyUI and A1111:",
+        f"diffusers: `pipeline.load_lora_weights(<this repository>)` takes `{DIFFUSERS_FILE}`;",
+        "ComfyUI and A1111 (for a base that they load) take",
         f"`{kohya}`, names of {family}.",
         "",
         "## What it is",

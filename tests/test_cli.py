@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,12 @@ def test_help_is_fast_and_imports_nothing_heavy():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([*CLI, "--help"], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert "generate" in done.stdout and min(seconds) < 0.5
+    before = os.times()
+    done = subprocess.run([*CLI, "--help"], capture_output=True, text=True, check=True)
+    after = os.times()
+    # Of its own time, not of the clock: the machine may be busy with other work.
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    assert "generate" in done.stdout and seconds < 0.5
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,12 @@ def test_the_inputs_faults_exit_with_one_line_and_one(tmp_path, capsys):
         (["lift", tmp_path / "blank.png", "--grid", "box6", "--out", tmp_path / "o.glb"], "448×128"),
         (["lift", tmp_path / "blank.png", "--grid", "box7", "--out", tmp_path / "o.glb"], "box6"),
         (["adapter", "show", tmp_path / "none.safetensors"], "no such adapter"),
+        (
+            ["adapter", "export", tmp_path / "none", "--to", "peft", "--out", tmp_path / "o"],
+            "no such adapter",
+        ),
+        (["adapter", "merge", "a:1", "a:2", "--out", tmp_path / "o"], "named twice"),
+        (["adapter", "publish", tmp_path / "blank.png", "--to", tmp_path / "o"], "no safetensors file"),
         (["prep", tmp_path / "nowhere", "--out", tmp_path / "o"], "nowhere"),
         (["prep", tmp_path / "folder", "--out", tmp_path / "o"], "folder"),
         (["eval", "--data", tmp_path / "folder", "--out", tmp_path / "o"], "folder"),
