@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lora3d.data_prep.procedural import make_shape
-from lora3d.data_prep.stream import make_example, require_box, turn_views
+from lora3d.data_prep.shapes import turn_views
+from lora3d.data_prep.stream import make_example, require_box
 from lora3d.dataset import Dataset, write_dataset
 from lora3d.dataset_rows import Row
 from lora3d.grid import ViewGrid

@@ -79,7 +79,10 @@ def same_object(a: Look, b: Look) -> bool:
 
 
 def turn_views(views: Array, side: int) -> Array:
-    """Six views of a box (6, s, s, c) after the object's side at 90°·``side`` was turned to the front."""
+    """The six views of a box (6, t, t, c) after turning the object's side at 90°·``side`` to the front.
+
+    The four sides move round; top and bottom turn in their planes, in opposite senses.
+    """
     sides = np.roll(views[:4], -side, axis=0)
     return np.stack([*sides, np.rot90(views[4], -side), np.rot90(views[5], side)])
 

@@ -3,7 +3,7 @@
 Example N of a recipe is the same bytes everywhere: a shape from its seed, the grid's views of it, and
 several drawings of it, each seen from one side of the object (a multiple of 90 degrees) and off-axis by up
 to 45 degrees. One rendering serves all sides, since turning the object by 90 degrees only moves the views of
-a box to each other (`turn_views`).
+a box to each other (`lora3d.data_prep.shapes.turn_views`).
 """
 
 from __future__ import annotations
@@ -97,15 +97,6 @@ def require_box(grid: ViewGrid) -> None:
     """Raises InputError unless the grid is `box6` at some resolution, whose views turn into each other."""
     if grid.name != "box6":
         raise InputError(f"the stream turns the views of a box: expected grid 'box6', found {grid.name!r}")
-
-
-def turn_views(views: Array, side: int) -> Array:
-    """The six views of a box (6, t, t, c) after turning the object's side at 90°·``side`` to the front.
-
-    The four sides move round; top and bottom turn in their planes, in opposite senses.
-    """
-    sides = np.roll(views[:4], -side, axis=0)
-    return np.stack([*sides, np.rot90(views[4], -side), np.rot90(views[5], side)])
 
 
 def stream_examples(

@@ -49,11 +49,11 @@ def held_out_times(n: int, mean: float, deviation: float) -> Tensor:
     return torch.sigmoid(mean + deviation * normal).float()
 
 
-def masked_mse(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Σ w·(p − y)² / Σ w, one value an example.
+def masked_mse(prediction: Tensor, target: Tensor, weight: Tensor, channels: Tensor) -> Tensor:
+    """Σ w·k·(p − y)² / Σ w·k, one value an example.
 
-    ``prediction``, ``target`` (b, m, c, h, w); ``weight`` (b, m), 0 for a slot that was given clean.
-    Returns (b,); an example with no weight at all gives 0.
+    ``prediction``, ``target`` (b, m, c, h, w); ``weight`` w (b, m), 0 for a slot that was given clean;
+    ``channels`` k (c,). Returns (b,); an example with no weight at all gives 0.
     """
-    error = (prediction - target).square().mean(dim=(2, 3, 4))
+    error = (prediction - target).square().mean(dim=(3, 4)) @ (channels / channels.sum())
     return (error * weight).sum(1) / weight.sum(1).clamp_min(1e-8)

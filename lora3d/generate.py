@@ -28,8 +28,8 @@ from lora3d.grid import ViewGrid, pack
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
 
-STEPS = 12
-GUIDANCE = 1.0
+STEPS = 4
+GUIDANCE = 2.0
 
 Reference = tuple[Array, Array]
 

@@ -31,6 +31,7 @@ class TrainConfig:
         weight_decay, clip: AdamW's decay, and the largest gradient norm.
         caption_dropout, reference_dropout: examples that go without their sentence, without their drawing.
         reference_weight: the drawing's tile in the loss where it is not given.
+        variants: of each model, stretched, turned and drawn anew; half of what is seen. 0 for none.
         time_mean, time_deviation: of the logit-normal times.
         ema: decay of the averaged adapter, which is what is saved; 0 for none.
         seed: of everything drawn at random.
@@ -55,8 +56,9 @@ class TrainConfig:
     caption_dropout: float = 0.3
     reference_dropout: float = 0.1
     reference_weight: float = 0.25
-    time_mean: float = 1.5
-    time_deviation: float = 1.2
+    variants: int = 12
+    time_mean: float = 2.5
+    time_deviation: float = 1.5
     ema: float = 0.98
     seed: int = 0
     device: str = "auto"
@@ -70,6 +72,8 @@ class TrainConfig:
         for name in ("rank", "steps", "batch", "keep"):
             if getattr(self, name) < 1:
                 raise InputError(f"recipe: {name} must be at least 1, found {getattr(self, name)}")
+        if self.variants < 0:
+            raise InputError(f"recipe: variants must be at least 0, found {self.variants}")
         for name in ("caption_dropout", "reference_dropout", "decay_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
@@ -141,14 +145,14 @@ class PretrainConfig:
     muon_rate: float = 2e-3
     warmup: int = 100
     decay_share: float = 0.3
-    time_mean: float = 1.5
-    time_deviation: float = 1.2
+    time_mean: float = 2.5
+    time_deviation: float = 1.5
     reference_share: float = 0.85
-    text_share: float = 0.6
+    text_share: float = 0.4
     extra_share: float = 0.1
     reference_weight: float = 0.25
     ema: float = 0.999
-    sampler_shift: float = 4.0
+    sampler_shift: float = 12.0
     codec_shapes: int = 1500
     codec_steps: int = 1600
     seed: int = 0

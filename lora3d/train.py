@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -36,11 +38,12 @@ from lora3d.adapter import (
 from lora3d.base import Base, load_base
 from lora3d.base.mini import Text
 from lora3d.checkpoint import check_resume, last_records, load_checkpoint, run_folder, save_checkpoint
-from lora3d.dataset import Dataset, Row, read_dataset
+from lora3d.data_prep.variants import make_variants
+from lora3d.dataset import Dataset, read_dataset
 from lora3d.device import choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
 from lora3d.errors import InputError
-from lora3d.generate import sample, to_image
+from lora3d.generate import GUIDANCE, STEPS, sample, to_image
 from lora3d.grid import pack, require_same_grid
 from lora3d.recipe import TrainConfig, to_fields
 
@@ -49,11 +52,15 @@ HELD_OUT_TIMES = 4
 
 @dataclass(frozen=True)
 class Cached:
-    """What the frozen encoders say of every row: latents (n, slots, c, h, w), sentences (n, tokens, d)."""
+    """What the frozen encoders say: latents (n, slots, c, h, w), sentences (n, tokens, d).
+
+    The first ``own`` are the dataset's rows; the others are variants of its models.
+    """
 
     ids: list[str]
     latents: Tensor
     sentences: Tensor
+    own: int
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,17 +101,31 @@ def train(
         )
         base = load_base(config.base, device)
         require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
-        train_rows, test_rows = (
-            cache_rows(base, dataset, config, "train"),
-            cache_rows(base, dataset, config, "test"),
-        )
-        if len(train_rows) == 0:
+        if not dataset.count("train"):
             raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
         check_resume(out, config, dataset, base)
+        train_rows = cache_rows(base, dataset, config, "train", config.variants)
+        test_rows = cache_rows(base, dataset, config, "test")
         report(
-            f"{len(train_rows)} rows to train on, {len(test_rows)} held out; {device.type}, {str(dtype)[6:]}"
+            f"{train_rows.own} rows and {len(train_rows) - train_rows.own} variants to train on, "
+            f"{len(test_rows)} rows held out; {device.type}, {str(dtype)[6:]}"
         )
         return _run(config, dataset, base, accelerator, train_rows, test_rows, out, dtype, progress, report)
+
+
+@dataclass
+class Run:
+    """What goes from step to step; ``average`` is the moving average of ``parameters``, ``nothing`` says nothing."""
+
+    config: TrainConfig
+    base: Base
+    accelerator: Accelerator
+    rows: Cached
+    nothing: Tensor
+    parameters: list[nn.Parameter]
+    average: list[Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int
 
 
 def _run(
@@ -125,71 +146,79 @@ def _run(
         parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
     )
     average = [p.detach().clone() for p in parameters]
-    step = load_checkpoint(out, parameters, average, optimiser, base.device)
+    first = load_checkpoint(out, parameters, average, optimiser, base.device)
     nothing = base.embed([""]).tokens[0]
-    started, first = time.monotonic(), step
+    run = Run(config, base, accelerator, rows, nothing, parameters, average, optimiser, first)
+    started = time.monotonic()
     running: float | None = None
     score: float | None = None
-    bar = tqdm(total=config.steps, initial=step, disable=not progress, unit="step", dynamic_ncols=True)
-    log = (out / "train.log.jsonl").open("a", encoding="utf-8")
-    while step < config.steps:
-        batch = make_batch(rows, nothing, config, step, base.device)
-        with accelerator.autocast():
-            guess = base.denoise(batch["noisy"], batch["t"], Text(batch["text"]), batch["known"])
-        losses = masked_mse(guess.float(), batch["clean"], batch["weight"])
-        loss = losses.mean()
-        accelerator.backward(loss)
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-        if not torch.isfinite(loss) or not torch.isfinite(norm):
-            names = ", ".join(rows.ids[i] for i in batch["rows"].tolist())
-            raise InputError(
-                f"the loss is {loss.item():g} (gradient {norm.item():g}) at step {step}; the batch was {names}. "
-                "Nothing of this step was saved; lower learning_rate or look at these assets"
-            )
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * rate_at(step, config)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        step += 1
-        _update_average(average, parameters, config.ema, step)
-        running = loss.item() if running is None else 0.95 * running + 0.05 * loss.item()
-        bar.update()
-        bar.set_postfix(loss=f"{running:.4f}")
-        record: dict[str, Any] = {"step": step, "loss": loss.item(), "gradient": norm.item()}
-        if _due(step, config.held_out_every, config) and len(held_out):
-            with _averaged(parameters, average):
-                score = held_out_loss(base, held_out, nothing, config, accelerator)
-            record["held_out"] = score
-        record["seconds"] = round(time.monotonic() - started, 3)
-        log.write(json.dumps(record) + "\n")
-        log.flush()
-        if config.sample_every and _due(step, config.sample_every, config) and len(held_out):
-            with _averaged(parameters, average):
-                save_samples(base, held_out, out / "samples" / f"step-{step:06}.png", dtype)
-        if config.checkpoint_every and _due(step, config.checkpoint_every, config):
-            save_checkpoint(out, step, parameters, average, optimiser, config.keep)
-    bar.close()
-    log.close()
+    bar = tqdm(total=config.steps, initial=first, disable=not progress, unit="step", dynamic_ncols=True)
+    with bar, (out / "train.log.jsonl").open("a", encoding="utf-8") as log:
+        while run.step < config.steps:
+            record = take_step(run)
+            running = record["loss"] if running is None else 0.95 * running + 0.05 * record["loss"]
+            bar.update()
+            bar.set_postfix(loss=f"{running:.4f}")
+            if _due(run.step, config.held_out_every, config) and len(held_out):
+                with _averaged(parameters, average):
+                    score = held_out_loss(base, held_out, nothing, config, accelerator)
+                record["held_out"] = score
+            record["seconds"] = round(time.monotonic() - started, 3)
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+            if _due(run.step, config.sample_every, config) and len(held_out):
+                with _averaged(parameters, average):
+                    save_samples(base, held_out, out / "samples" / f"step-{run.step:06}.png", dtype)
+            if _due(run.step, config.checkpoint_every, config):
+                save_checkpoint(out, run.step, parameters, average, optimiser, config.keep)
     seconds = time.monotonic() - started
+    loss = _finish(run, dataset, out, before, report)
+    rate = max(1, run.step - first) * config.batch / max(seconds, 1e-9)
+    return TrainResult(out / "adapter.safetensors", run.step, loss, score, seconds, rate)
+
+
+def take_step(run: Run) -> dict[str, Any]:
+    """One step of the optimiser and the average; what to log of it. Raises InputError for a loss that is no number."""
+    config, base = run.config, run.base
+    batch = make_batch(run.rows, run.nothing, config, run.step, base.device)
+    with run.accelerator.autocast():
+        guess = base.denoise(batch["noisy"], batch["t"], Text(batch["text"]), batch["known"])
+    loss = masked_mse(guess.float(), batch["clean"], batch["weight"], base.moments[1]).mean()
+    run.accelerator.backward(loss)
+    norm = nn.utils.clip_grad_norm_(run.parameters, config.clip)
+    if not torch.isfinite(loss) or not torch.isfinite(norm):
+        names = ", ".join(run.rows.ids[i] for i in batch["rows"].tolist())
+        raise InputError(
+            f"the loss is {loss.item():g} (gradient {norm.item():g}) at step {run.step}; the batch was {names}. "
+            "Nothing of this step was saved; lower learning_rate or look at these assets"
+        )
+    for group in run.optimiser.param_groups:
+        group["lr"] = config.learning_rate * rate_at(run.step, config)
+    run.optimiser.step()
+    run.optimiser.zero_grad(set_to_none=True)
+    run.step += 1
+    _update_average(run.average, run.parameters, config.ema, run.step)
+    return {"step": run.step, "loss": loss.item(), "gradient": norm.item()}
+
+
+def _finish(run: Run, dataset: Dataset, out: Path, before: Tensor, report: Callable[[str], None]) -> float:
+    """Saves the averaged adapter with its card and proves the file; returns the last loss."""
     with torch.no_grad():
-        for parameter, mean in zip(parameters, average, strict=True):
+        for parameter, mean in zip(run.parameters, run.average, strict=True):
             parameter.copy_(mean)
     last = last_records(out)
     metrics: dict[str, Any] = {
-        "steps": step,
-        "examples": step * config.batch,
+        "steps": run.step,
+        "examples": run.step * run.config.batch,
         "loss": last["loss"],
         "held_out_loss": last.get("held_out"),
     }
     adapter = out / "adapter.safetensors"
-    modules = target_modules_of(base)
-    save_adapter(adapter, adapter_tensors(base), make_card(config, dataset, base, metrics), modules)
-    prove(adapter, base, before, config)
+    card = make_card(run.config, dataset, run.base, metrics)
+    save_adapter(adapter, adapter_tensors(run.base), card, target_modules_of(run.base))
+    prove(adapter, run.base, before, run.config)
     report(f"{adapter}: {os.path.getsize(adapter) / 2**20:.1f} MiB, loss {metrics['loss']:.4f}")
-    done = max(1, step - first)
-    return TrainResult(
-        adapter, step, metrics["loss"], score, seconds, done * config.batch / max(seconds, 1e-9)
-    )
+    return float(metrics["loss"])
 
 
 def rate_at(step: int, config: TrainConfig) -> float:
@@ -203,10 +232,10 @@ def make_batch(
 ) -> dict[str, Tensor]:
     """Step ``step``'s batch; a function of (seed, step) and the rows alone.
 
-    Rows come in shuffled rounds, so that each is seen equally often.
+    Rows come in shuffled rounds, so that each is seen equally often; variants take every other place.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    picked = [_row_at(step * config.batch + i, len(rows), config.seed) for i in range(config.batch)]
+    picked = [_row_at(step * config.batch + i, rows, config.seed) for i in range(config.batch)]
     index = torch.tensor(picked)
     clean = rows.latents[index].to(device, torch.float32)
     text = rows.sentences[index].to(device, torch.float32)
@@ -232,9 +261,14 @@ def make_batch(
     }
 
 
-def _row_at(position: int, n: int, seed: int) -> int:
+def _row_at(position: int, rows: Cached, seed: int) -> int:
+    others = len(rows) - rows.own
+    first, n = 0, rows.own
+    if others:
+        position, odd = divmod(position, 2)
+        first, n = (rows.own, others) if odd else (0, rows.own)
     lap, place = divmod(position, n)
-    return int(np.random.default_rng([seed, lap]).permutation(n)[place])
+    return first + int(np.random.default_rng([seed, lap, first]).permutation(n)[place])
 
 
 @torch.no_grad()
@@ -256,7 +290,7 @@ def held_out_loss(
             noisy = torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t))
             with accelerator.autocast():
                 guess = base.denoise(noisy, t, Text(text), known)
-            losses.extend(masked_mse(guess.float(), clean, (~known).float()).tolist())
+            losses.extend(masked_mse(guess.float(), clean, (~known).float(), base.moments[1]).tolist())
     return sum(losses) / len(losses)
 
 
@@ -272,7 +306,7 @@ def save_samples(base: Base, rows: Cached, path: Path, dtype: torch.dtype, most:
     noise = torch.stack(
         [torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(n)]
     )
-    made = sample(base, noise.to(base.device), clean, known, text, 12, 1.0, dtype)
+    made = sample(base, noise.to(base.device), clean, known, text, STEPS, GUIDANCE, dtype)
     both = [
         np.concatenate([pack(base.grid, base.decode(x[None])[0].cpu().numpy()) for x in pair], axis=1)
         for pair in zip(made, clean, strict=True)
@@ -280,44 +314,68 @@ def save_samples(base: Base, rows: Cached, path: Path, dtype: torch.dtype, most:
     to_image(np.concatenate(both)).save(path)
 
 
-def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str) -> Cached:
-    """Encodes a split once and keeps it by content: dataset, base and trigger name the file.
+def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, variants: int = 0) -> Cached:
+    """Encodes a split once and keeps it by content: dataset, base and variants name the file.
 
-    Lies in $LORA3D_CACHE, or ~/.cache/lora3d. A file that cannot be read is made anew, with a word about it.
+    variants: of each model, after the rows; see `lora3d.data_prep.variants`. The file lies in $LORA3D_CACHE,
+    or ~/.cache/lora3d. One that cannot be read is made anew, with a word about it.
     """
+    plain = [row for row in dataset.index if row["split"] == split]
+    if not plain:
+        return Cached([], torch.zeros(0), torch.zeros(0), 0)
+    models = list({row["file"] or row["id"]: row for row in reversed(plain)}.values())[::-1]
+    said = [(row["id"], row["caption"]) for row in plain]
+    said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
     folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
-    key = f"{dataset.content_hash[:20]}-{base.revision[:20]}-{split}"
-    rows: list[tuple[str, str]] = []
-    latents: list[Tensor] = []
-    file = folder / f"{key}.safetensors"
-    kept = load_file(file)["latents"] if file.is_file() else None
-    batch: list[Row] = []
-
-    def encode() -> None:
-        if batch and kept is None:
-            latents.append(base.encode(torch.from_numpy(np.stack([r.tiles for r in batch]))).half().cpu())
-        batch.clear()
-
-    for row in dataset.rows(split):
-        said = config.trigger in row.caption.split()
-        rows.append((row.id, row.caption if said else f"{config.trigger} {row.caption}".strip()))
-        if kept is None:
-            batch.append(row)
-            if len(batch) == 16:
-                encode()
-    encode()
-    if not rows:
-        return Cached([], torch.zeros(0), torch.zeros(0))
-    stacked = kept if kept is not None else torch.cat(latents)
-    if kept is None:
+    mark = f"-{variants}-{config.seed}" if variants else ""
+    file = folder / f"{dataset.content_hash[:20]}-{base.revision[:20]}-{split}{mark}.safetensors"
+    latents = _read_latents(file)
+    if latents is None or len(latents) != len(said):
+        chosen = {row["id"] for row in models}
+        latents = torch.cat(
+            list(_encode(base, dataset, split, chosen if variants else set(), variants, config.seed))
+        )
         folder.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"latents": stacked}, temporary)
+        save_file({"latents": latents}, temporary)
         temporary.replace(file)
-    sentences = torch.cat(
-        [base.embed([c for _, c in rows[i : i + 64]]).tokens.cpu() for i in range(0, len(rows), 64)]
-    )
-    return Cached([i for i, _ in rows], stacked, sentences)
+    trigger = config.trigger
+    captions = [c if trigger in c.split() else f"{trigger} {c}".strip() for _, c in said]
+    sentences = [base.embed(captions[i : i + 64]).tokens.cpu() for i in range(0, len(captions), 64)]
+    return Cached([i for i, _ in said], latents, torch.cat(sentences), len(plain))
+
+
+def _read_latents(file: Path) -> Tensor | None:
+    if not file.is_file():
+        return None
+    try:
+        return load_file(file)["latents"]
+    except (SafetensorError, KeyError) as error:
+        warnings.warn(
+            f"{file.name} in the cache of latents cannot be read ({error}): made anew", stacklevel=2
+        )
+        return None
+
+
+def _encode(
+    base: Base, dataset: Dataset, split: str, chosen: set[str], variants: int, seed: int
+) -> Iterator[Tensor]:
+    """Latents of the rows in batches, then those of the chosen rows' variants."""
+    tiles: list[np.ndarray] = []
+    models: list[bytes] = []
+    for row in dataset.rows(split):
+        tiles.append(row.tiles)
+        if row.id in chosen:
+            models.append(row.glb)
+        if len(tiles) == 16:
+            yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
+            tiles = []
+    if tiles:
+        yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
+    for glb in models:
+        made = torch.from_numpy(make_variants(glb, base.grid, variants, seed))
+        for part in made.split(16):
+            yield base.encode(part).half().cpu()
 
 
 def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[str, Any]) -> AdapterCard:

@@ -25,6 +25,7 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved base with every part of `mini` at a fraction of its size; its codec is fitted to noise pictures."""
     from lora3d.base.build import new_scheduler, new_text_encoder, new_tokenizer, new_unet, save_base
     from lora3d.base.codec import new_codec, principal_components, set_encoder
+    from lora3d.base.pretrain import latent_moments
     from lora3d.grid import PRESETS
     from lora3d.recipe import MiniSize
 
@@ -34,13 +35,16 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rough = torch.nn.functional.interpolate(torch.rand(60, 4, 12, 12), size=64, mode="bilinear")
     codec = new_codec()
     set_encoder(codec, *principal_components(rough))
+    unet = new_unet(size, grid)
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.05)  # a new one answers nothing, whatever it is asked
     tokenizer = new_tokenizer(["a red box", "two blue chairs on a green table"], size)
     folder = tmp_path_factory.mktemp("toy_base")
     save_base(
         folder,
         grid,
-        new_unet(size, grid),
+        unet,
         codec,
+        latent_moments(codec, (rough * 255).byte()),
         new_text_encoder(tokenizer, size),
         tokenizer,
         new_scheduler(4.0),

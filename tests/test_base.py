@@ -17,6 +17,7 @@ from lora3d.base.codec import (
     set_encoder,
 )
 from lora3d.base.mini import join_cells, ray_channels, split_cells
+from lora3d.diffusion import interpolate
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from tests.conftest import make_box
@@ -77,12 +78,47 @@ def test_split_is_the_inverse_of_join():
 
 def test_rays_say_the_same_of_the_same_place():
     rays = ray_channels(PRESETS["box6"])
-    assert rays.shape == (7, 18, 8, 8) and not rays[0].any() and torch.isfinite(rays).all()
+    assert rays.shape == (7, 18, 8, 8) and torch.isfinite(rays).all()
+    assert torch.equal(rays[0], rays[1])  # the grid is turned to the drawing's side
     # Front and back look along the same lines in opposite senses, mirrored left to right.
     front, back = rays[1], rays[3].flip(-1)
     assert torch.allclose(front[:3], -back[:3], atol=1e-6) and torch.allclose(
         front[3:6], back[3:6], atol=1e-6
     )
+
+
+def test_what_is_given_comes_back_and_what_is_only_noise_is_not_heard(toy_base):
+    base = load_base(toy_base)
+    g = torch.Generator().manual_seed(0)
+    known = torch.zeros(2, 7, dtype=torch.bool)
+    known[:, 0] = True
+    one, other = torch.randn(2, 2, *base.latent_shape, generator=g)
+    other[:, 0] = one[:, 0]
+    with torch.no_grad():
+        answers = [base.denoise(x, torch.ones(2), base.embed(["", "a red box"]), known) for x in (one, other)]
+    assert torch.allclose(answers[0][:, 0], one[:, 0], atol=1e-5)
+    assert torch.equal(answers[0], answers[1])
+    assert not torch.equal(answers[0][0, 1:], answers[0][1, 1:])
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
+def test_a_network_that_says_nothing_leaves_the_best_linear_estimate(toy_base, t):
+    """Least squares of x_0 on x_t, for Gaussian latents of the base's own moments."""
+    base = load_base(toy_base)
+    torch.nn.init.zeros_(base.unet.conv_out.weight)
+    torch.nn.init.zeros_(base.unet.conv_out.bias)
+    g = torch.Generator().manual_seed(0)
+    mean, deviation = base.moments[:, :, None, None]
+    clean = mean + deviation * torch.randn(64, *base.latent_shape, generator=g)
+    noisy = interpolate(clean, torch.randn(clean.shape, generator=g), torch.full((64,), t))
+    known = torch.zeros(64, 7, dtype=torch.bool)
+    with torch.no_grad():
+        answer = base.denoise(noisy, torch.full((64,), t), base.embed([""] * 64), known)
+    for c in (0, 5, 40):
+        x, y, z = (v[:, :, c].flatten() for v in (noisy, clean, answer))
+        slope = torch.cov(torch.stack([x, y]))[0, 1] / x.var()
+        expected = y.mean() + slope * (x - x.mean())
+        assert (z - expected).abs().max() < 0.03 * deviation[c].item()
 
 
 def test_denoise_keeps_shapes_and_reads_every_input(toy_base):

@@ -66,10 +66,15 @@ def test_shifting_keeps_the_ends_and_composes():
 
 def test_slots_of_weight_zero_count_nothing():
     clean, noise, _ = pair()
-    weight = torch.tensor([[1.0, 0.0, 1.0]] * 4)
-    loss = masked_mse(clean, noise, weight)
+    weight, channels = torch.tensor([[1.0, 0.0, 1.0]] * 4), torch.ones(clean.shape[2])
+    loss = masked_mse(clean, noise, weight, channels)
     changed = clean.clone()
     changed[:, 1] += 100
-    assert torch.equal(masked_mse(changed, noise, weight), loss)
+    assert torch.equal(masked_mse(changed, noise, weight, channels), loss)
     assert torch.allclose(loss, (clean - noise)[:, [0, 2]].square().mean(dim=(1, 2, 3, 4)))
-    assert masked_mse(clean, noise, torch.zeros(4, 3)).tolist() == [0.0] * 4
+    channels[0] = 0
+    changed[:, :, 0] += 100
+    assert torch.equal(
+        masked_mse(changed, noise, weight, channels), masked_mse(clean, noise, weight, channels)
+    )
+    assert masked_mse(clean, noise, torch.zeros(4, 3), channels).tolist() == [0.0] * 4

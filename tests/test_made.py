@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lora3d.data_prep.made import HELD_OUT_SEED, make_dataset
-from lora3d.data_prep.stream import make_example, turn_views
+from lora3d.data_prep.shapes import turn_views
+from lora3d.data_prep.stream import make_example
 from lora3d.dataset import read_dataset
 from lora3d.grid import PRESETS
 from lora3d.mesh import load_glb_bytes

@@ -20,7 +20,8 @@ from lora3d.base.codec import (
 )
 from lora3d.base.pretrain import pretrain, rate_at
 from lora3d.data_prep.procedural import make_shape
-from lora3d.data_prep.stream import make_example, turn_views
+from lora3d.data_prep.shapes import turn_views
+from lora3d.data_prep.stream import make_example
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.mesh import turn

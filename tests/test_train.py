@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from lora3d.adapter import verify
+from lora3d.adapter_publish import publish
 from lora3d.base import load_base
 from lora3d.card import read_card
 from lora3d.checkpoint import run_folder
+from lora3d.cli import main
 from lora3d.dataset import Row, write_dataset
 from lora3d.drawing import fit_reference
 from lora3d.errors import InputError
+from lora3d.generate import load
 from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
 from lora3d.recipe import TrainConfig
@@ -128,8 +132,6 @@ def test_resuming_a_finished_run_gives_the_same_adapter(run, config, dataset):
 
 
 def test_resume_refuses_another_recipe_by_name(run, config, dataset):
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="another rank"):
         quiet(replace(config, rank=8), dataset, run[0], resume=True)
 
@@ -153,8 +155,6 @@ def test_a_dataset_of_another_grid_is_refused_with_both_names(config, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_names_step_and_assets_and_saves_nothing(config, dataset, tmp_path):
-    from dataclasses import replace
-
     wild = replace(config, learning_rate=1e30, warmup=1, clip=1e30)
     with pytest.raises(InputError, match=r"at step \d+; the batch was box\d"):
         quiet(wild, dataset, tmp_path / "run")
@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_names_step_and_assets_and_saves_nothing(confi
 
 
 def test_every_row_is_seen_equally_often(config):
-    rows = Cached([str(i) for i in range(5)], torch.zeros(5, 7, 1, 1, 1), torch.zeros(5, 2, 3))
+    rows = Cached([str(i) for i in range(5)], torch.zeros(5, 7, 1, 1, 1), torch.zeros(5, 2, 3), 5)
     seen = [
         i
         for step in range(10)
@@ -174,7 +174,7 @@ def test_every_row_is_seen_equally_often(config):
 
 def test_a_batch_depends_on_seed_and_step_alone(config, toy_base):
     base = load_base(toy_base)
-    rows = Cached(["a", "b", "c"], torch.randn(3, *base.latent_shape), torch.randn(3, 16, 32))
+    rows = Cached(["a", "b", "c"], torch.randn(3, *base.latent_shape), torch.randn(3, 16, 32), 3)
     nothing = base.embed([""]).tokens[0]
     first, again = (make_batch(rows, nothing, config, 5, base.device) for _ in range(2))
     assert all(torch.equal(first[k], again[k]) for k in first)
@@ -190,3 +190,20 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
     assert rates[9:81] == [1.0] * 72 and rates == sorted(rates[:10]) + rates[10:80] + sorted(
         rates[80:], reverse=True
     )
+
+
+def test_a_non_commercial_asset_is_in_the_adapter_its_page_and_its_models(config, toy_base, tmp_path, capsys):
+    rows = make_rows()
+    rows[2] = replace(rows[2], license="CC-BY-NC-4.0")
+    write_dataset(rows, tmp_path / "data", GRID)
+    adapter = quiet(replace(config, steps=2), tmp_path / "data", tmp_path / "run").adapter
+    assert main(["adapter", "show", str(adapter), "--json"]) == 0
+    assert not json.loads(capsys.readouterr().out)["terms"]["commercial"]
+    publish(adapter, str(tmp_path / "hub"))
+    assert "NO commercial use" in (tmp_path / "hub" / "README.md").read_text()
+    made = load(toy_base, {adapter: 1.0}, precision="fp32").generate(prompt="a box", steps=2)
+    doc = json.loads(made.save(tmp_path / "out", format="gltf").read_text())
+    assert "CC-BY-NC-4.0" in doc["asset"]["copyright"]
+    asked = ["generate", "--base", str(toy_base), "--adapter", str(adapter), "--prompt", "x", "--out", "o"]
+    assert main([*asked, "--require", "commercial"]) == 1
+    assert "NO commercial use" in capsys.readouterr().err

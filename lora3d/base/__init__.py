@@ -22,7 +22,7 @@ class Base(Protocol):
     """What the trainer, the generator and the adapters ask of a base.
 
     Latents are (b, slots, c, h, w): a slot is what the base encodes as one tile; ``latent_shape`` is theirs
-    without b. ``revision`` is the SHA-256 of its weights.
+    without b, ``moments`` (2, c) their mean and deviation by channel. ``revision`` is the SHA-256 of its weights.
     """
 
     @property
@@ -39,6 +39,8 @@ class Base(Protocol):
     def device(self) -> torch.device: ...
     @property
     def slots(self) -> int: ...
+    @property
+    def moments(self) -> Tensor: ...
     @property
     def latent_shape(self) -> tuple[int, int, int, int]: ...
     def encode(self, tiles: Tensor) -> Tensor: ...
@@ -63,10 +65,9 @@ def load_base(name: str | Path = "mini", device: str | torch.device = "cpu") -> 
     Raises InputError for a folder that is missing or is not such a base. Nothing is ever downloaded.
     """
     folder = MINI if str(name) == "mini" else Path(name)
-    if not (folder / "model_index.json").is_file() or not (folder / "grid.json").is_file():
-        raise InputError(
-            f"no base at {str(name)!r}: expected 'mini' or a folder with model_index.json and grid.json"
-        )
+    needed = ("model_index.json", "grid.json", "latents.json")
+    if not all((folder / file).is_file() for file in needed):
+        raise InputError(f"no base at {str(name)!r}: expected 'mini' or a folder with {', '.join(needed)}")
     from lora3d.base.mini import load_mini
 
     return load_mini(folder, name="mini" if folder == MINI else folder.name, device=device)

@@ -15,6 +15,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from lora3d.base.mini import INPUT_CHANNELS, LATENT_CHANNELS, PATCH
@@ -25,9 +26,9 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def new_unet(size: MiniSize, grid: ViewGrid) -> UNet2DConditionModel:
-    """A UNet with attention at every level; its input is described in `lora3d.base.mini`."""
+    """A UNet with attention at every level that answers zero at first; see `lora3d.base.mini.denoise_strip`."""
     side = grid.tile // PATCH
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=(side, side * grid.columns),
         in_channels=INPUT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -39,6 +40,8 @@ def new_unet(size: MiniSize, grid: ViewGrid) -> UNet2DConditionModel:
         cross_attention_dim=size.text_width,
         norm_num_groups=16,
     )
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    return unet
 
 
 def new_tokenizer(captions: Iterable[str], size: MiniSize) -> CLIPTokenizer:
@@ -116,11 +119,12 @@ def save_base(
     grid: ViewGrid,
     unet: UNet2DConditionModel,
     vae: AutoencoderTiny,
+    moments: Tensor,
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     scheduler: DPMSolverMultistepScheduler,
 ) -> None:
-    """Writes fp16 safetensors in diffusers layout, and grid.json beside them."""
+    """Writes fp16 safetensors in diffusers layout, with grid.json and latents.json (``moments``) beside them."""
     pipeline = StableDiffusionPipeline(
         vae=copy.deepcopy(vae).to(torch.float16),
         text_encoder=copy.deepcopy(text_encoder).to(torch.float16),
@@ -141,3 +145,6 @@ def save_base(
         kept = {k: v for k, v in fields.items() if k not in drop}
         config.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     write_grid(grid, folder / "grid.json")
+    mean, deviation = ([round(v, 6) for v in row] for row in moments.tolist())
+    text = json.dumps({"mean": mean, "deviation": deviation})
+    (folder / "latents.json").write_text(text + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
@@ -27,24 +27,26 @@ from lora3d.base.build import (
     save_base,
 )
 from lora3d.base.codec import new_codec, principal_components, set_encoder, train_decoder
-from lora3d.base.mini import denoise_strip, ray_channels, tokenize
-from lora3d.data_prep.stream import Example, make_example, stream_examples, turn_views
+from lora3d.base.mini import denoise_strip, lay_out, ray_channels, read_moments, tokenize
+from lora3d.base.optimiser import Optimiser
+from lora3d.data_prep.made import HELD_OUT_SEED
+from lora3d.data_prep.shapes import turn_views
+from lora3d.data_prep.stream import Example, make_example, stream_examples
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
-
-HELD_OUT_SEED = 1_000_000_000  # shapes from here on are never trained on
 
 
 @dataclass
 class Networks:
     """What is trained together: the UNet and the text encoder, and what feeds them."""
 
-    unet: nn.Module
+    unet: UNet2DConditionModel
     text_encoder: nn.Module
     tokenizer: CLIPTokenizer
     vae: AutoencoderTiny
+    moments: Tensor
 
     def trained(self) -> nn.ModuleDict:
         return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
@@ -52,8 +54,8 @@ class Networks:
 
 def fit_codec(
     config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype
-) -> tuple[AutoencoderTiny, list[str]]:
-    """The codec fitted to ``codec_shapes`` shapes (encoder in closed form, decoder trained), and their captions."""
+) -> tuple[AutoencoderTiny, Tensor, list[str]]:
+    """From ``codec_shapes`` shapes: the codec (encoder in closed form, decoder trained), moments, captions."""
     examples = [_example(config, grid, i) for i in range(config.codec_shapes)]
     bytes_ = torch.from_numpy(np.concatenate([np.concatenate([e.views, e.drawings]) for e in examples]))
     pictures = bytes_.movedim(-1, 1)
@@ -61,7 +63,15 @@ def fit_codec(
     codec = new_codec()
     set_encoder(codec, *principal_components(pictures.float() / 255))
     train_decoder(codec, pictures, steps=config.codec_steps, autocast_dtype=dtype, seed=config.seed)
-    return codec, [e.caption for e in examples]
+    return codec, latent_moments(codec, pictures), [e.caption for e in examples]
+
+
+@torch.no_grad()
+def latent_moments(codec: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    """Mean and deviation of every latent channel, (2, c), over pictures (n, 4, t, t) uint8."""
+    latents = [codec.encode(p.float() / 127.5 - 1).latents for p in pictures.split(256)]
+    channels = torch.cat(latents).movedim(1, 0).flatten(1) * codec.config.scaling_factor
+    return torch.stack([channels.mean(1), channels.std(1)])
 
 
 def _example(config: PretrainConfig, grid: ViewGrid, seed: int) -> Example:
@@ -100,24 +110,19 @@ def make_batch(
     }
 
 
-def loss_of(
-    networks: Networks,
-    batch: dict[str, Tensor],
-    t: Tensor,
-    noise: Tensor,
-    rays: Tensor,
-    config: PretrainConfig,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Loss (b,): squared error of the clean latents where a slot is not given, flat in t."""
-    clean, known = batch["latents"], batch["known"]
+def loss_of(run: Training, batch: dict[str, Tensor], t: Tensor, noise: Tensor) -> Tensor:
+    """Loss (b,): squared error of the clean latents where a slot is not given, flat in t.
+
+    Channels count by their deviation, half way from latents to pixels: the many faint ones cannot be foretold.
+    """
+    clean, known, networks = batch["latents"], batch["known"], run.networks
     noisy = torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t))
-    with autocast(clean.device, dtype):
+    with autocast(clean.device, run.dtype):
         tokens = networks.text_encoder(batch["ids"]).last_hidden_state
-        guess = denoise_strip(networks.unet, noisy, t, tokens, known, rays)  # type: ignore[arg-type]
+        guess = denoise_strip(networks.unet, noisy, t, tokens, known, run.rays, networks.moments)
     weight = (~known).float()
-    weight[:, 0] *= config.reference_weight
-    return masked_mse(guess.float(), clean, weight)
+    weight[:, 0] *= run.config.reference_weight
+    return masked_mse(guess.float(), clean, weight, networks.moments[1])
 
 
 def rate_at(step: int, config: PretrainConfig) -> float:
@@ -126,50 +131,25 @@ def rate_at(step: int, config: PretrainConfig) -> float:
     return min(1.0, (step + 1) / config.warmup, left)
 
 
-class Optimiser:
-    """Muon (Jordan et al. 2024) for the matrices and kernels inside, AdamW for embeddings, ends, gains and biases.
+@dataclass
+class Training:
+    """What goes from step to step, and into the file that a run resumes from.
 
-    torch's Muon takes matrices only; a kernel is handed to it as the matrix (out, height·width·in), a view of
-    the same memory in channels_last.
+    Attributes:
+        average: moving average of the weights, by their names; what is scored and saved.
+        step, seen, fresh: steps done, examples seen, shapes rendered for them.
     """
 
-    def __init__(self, model: nn.Module, config: PretrainConfig) -> None:
-        ends = ("embed", "conv_in", "conv_out")
-        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        self.inner = [p for n, p in named if p.ndim >= 2 and not any(e in n for e in ends)]
-        outer = [p for n, p in named if p.ndim < 2 or any(e in n for e in ends)]
-        self.matrices = [nn.Parameter(_as_matrix(p.detach())) for p in self.inner]
-        for matrix, parameter in zip(self.matrices, self.inner, strict=True):
-            if matrix.data_ptr() != parameter.data_ptr():
-                raise RuntimeError(f"a kernel of shape {tuple(parameter.shape)} is not channels_last")
-        self.muon = torch.optim.Muon(
-            self.matrices, lr=config.muon_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-        )
-        self.adamw = torch.optim.AdamW(outer, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-        self.rates = ((self.muon, config.muon_rate), (self.adamw, config.learning_rate))
-        self.outer = outer
-
-    def step(self, factor: float) -> None:
-        """One update at ``factor`` times the learning rates; clears the gradients."""
-        for matrix, parameter in zip(self.matrices, self.inner, strict=True):
-            matrix.grad = None if parameter.grad is None else _as_matrix(parameter.grad)
-        for optimiser, rate in self.rates:
-            for group in optimiser.param_groups:
-                group["lr"] = rate * factor
-            optimiser.step()
-        for parameter in (*self.inner, *self.outer):
-            parameter.grad = None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.muon.load_state_dict(state["muon"])
-        self.adamw.load_state_dict(state["adamw"])
-
-
-def _as_matrix(weight: Tensor) -> Tensor:
-    return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight
+    config: PretrainConfig
+    networks: Networks
+    model: nn.ModuleDict
+    optimiser: Optimiser
+    average: dict[str, Tensor]
+    rays: Tensor
+    dtype: torch.dtype
+    step: int = 0
+    seen: int = 0
+    fresh: int = 0
 
 
 def pretrain(
@@ -195,88 +175,84 @@ def pretrain(
     device = choose_device(device_name)
     dtype = choose_dtype(device, precision)
     torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
     grid = PRESETS["box6"].with_tile(config.tile)
     if init is None and not (out / "init").exists():
         _save(out / "init", _new_networks(config, grid, dtype), grid, config)
     # Always from disk, so that training sees the codec as it ships: rounded to fp16.
-    networks = _load_networks(init or out / "init")
-
-    model = networks.trained().to(device)
-    networks.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
-    optimiser = Optimiser(model, config)
-    step = seen = fresh = 0
+    run = _new_training(config, _load_networks(init or out / "init"), grid, device, dtype)
     state_file = out / "state.pt"
     if resume and state_file.exists():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average, step, seen, fresh = state["average"], state["step"], state["seen"], state["fresh"]
-        average = {k: v.to(device) for k, v in average.items()}
-        rng, generator = np.random.default_rng([config.seed, step]), generator.manual_seed(config.seed + step)
-
-    rays = ray_channels(grid).to(device)
-    held_out = _held_out(config, grid, networks)
+        _restore(run, state_file)
+    rng = np.random.default_rng([config.seed, run.step])
+    generator = torch.Generator().manual_seed(config.seed + run.step)
+    held_out = _held_out(config, grid, run.networks)
     stream = stream_examples(
         grid,
-        start=fresh,
+        start=run.fresh,
         workers=config.workers,
         drawings=config.drawings,
         assembly_share=config.assembly_share,
     )
     pool: list[Example] = []
-    log = (out / "train.log.jsonl").open("a", encoding="utf-8")
-    started, first, running = time.monotonic(), step, 0.0
-    parameters = list(model.parameters())
+    started, first, running = time.monotonic(), run.step, 0.0
     try:
-        while step < config.steps:
-            if max_seconds and step % 50 == 0 and time.monotonic() - started > 60:
-                config = _end_in_time(config, step, step - first, time.monotonic() - started, max_seconds)
-            fresh += _refill(pool, stream, config, fresh)
-            picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
-            choices = rng.integers(0, config.drawings, config.batch)
-            batch = {k: v.to(device) for k, v in make_batch(picked, choices, networks, config, rng).items()}
-            t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator).to(
-                device
-            )
-            noise = torch.randn(batch["latents"].shape, generator=generator).to(device)
-            loss = loss_of(networks, batch, t, noise, rays, config, dtype).mean()
-            if not torch.isfinite(loss):
-                raise RuntimeError(f"loss is {loss.item()} at step {step}; seeds {[e.seed for e in picked]}")
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step(rate_at(step, config))
-            step, seen = step + 1, seen + config.batch
-            _update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
-            running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
-            if step % log_every == 0 or step == config.steps:
-                record = {
-                    "step": step,
-                    "seen": seen,
-                    "distinct": fresh,
-                    "loss": round(running, 4),
-                    "seconds": round(time.monotonic() - started, 1),
-                }
-                if step % save_every == 0 or step == config.steps:
-                    record["held_out"] = round(
-                        _held_out_loss(held_out, model, average, networks, rays, config, dtype), 4
-                    )
-                    _save_state(state_file, model, optimiser, average, step, seen, fresh)
-                print(json.dumps(record), flush=True)
-                log.write(json.dumps(record) + "\n")
-                log.flush()
+        with (out / "train.log.jsonl").open("a", encoding="utf-8") as log:
+            while run.step < run.config.steps:
+                elapsed = time.monotonic() - started
+                if max_seconds and run.step % 50 == 0 and elapsed > 60:
+                    run.config = _end_in_time(run.config, run.step, run.step - first, elapsed, max_seconds)
+                run.fresh += _refill(pool, stream, config, run.fresh)
+                loss = _take_step(run, pool, rng, generator)
+                running = loss if running == 0 else 0.98 * running + 0.02 * loss
+                done = run.step == run.config.steps
+                if run.step % log_every == 0 or done:
+                    record: dict[str, float] = {"step": run.step, "seen": run.seen, "distinct": run.fresh}
+                    record |= {"loss": round(running, 4), "seconds": round(time.monotonic() - started, 1)}
+                    if run.step % save_every == 0 or done:
+                        record["held_out"] = round(_held_out_loss(run, held_out), 4)
+                        _save_state(run, state_file)
+                    print(json.dumps(record), flush=True)
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
     finally:
         stream.close()
-        log.close()
-    model.load_state_dict(average)
-    _save(out / "base", networks, grid, config)
-    (out / "base" / "training.json").write_text(
-        json.dumps({"seen": seen, "distinct": fresh, "recipe": to_fields(config)}, indent=1) + "\n",
-        encoding="utf-8",
-    )
+    run.model.load_state_dict(run.average)
+    _save(out / "base", run.networks, grid, config)
+    summary = {"seen": run.seen, "distinct": run.fresh, "recipe": to_fields(run.config)}
+    (out / "base" / "training.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return out / "base"
+
+
+def _new_training(
+    config: PretrainConfig, networks: Networks, grid: ViewGrid, device: torch.device, dtype: torch.dtype
+) -> Training:
+    model = networks.trained().to(device)
+    lay_out(networks.unet, device)
+    networks.moments = networks.moments.to(device)
+    average = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
+    rays = ray_channels(grid).to(device)
+    return Training(config, networks, model, Optimiser(model, config), average, rays, dtype)
+
+
+def _take_step(
+    run: Training, pool: list[Example], rng: np.random.Generator, generator: torch.Generator
+) -> float:
+    """One step on examples of the pool; its loss. Raises RuntimeError where that is no number."""
+    config, device = run.config, run.rays.device
+    picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
+    choices = rng.integers(0, config.drawings, config.batch)
+    batch = {k: v.to(device) for k, v in make_batch(picked, choices, run.networks, config, rng).items()}
+    t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator)
+    noise = torch.randn(batch["latents"].shape, generator=generator)
+    loss = loss_of(run, batch, t.to(device), noise.to(device)).mean()
+    if not torch.isfinite(loss):
+        raise RuntimeError(f"loss is {loss.item()} at step {run.step}; seeds {[e.seed for e in picked]}")
+    loss.backward()
+    nn.utils.clip_grad_norm_(list(run.model.parameters()), 1.0)
+    run.optimiser.step(rate_at(run.step, config))
+    run.step, run.seen = run.step + 1, run.seen + config.batch
+    _update_average(run.average, run.model, min(config.ema, (1 + run.step) / (10 + run.step)))
+    return loss.item()
 
 
 def _end_in_time(
@@ -319,46 +295,53 @@ def _held_out(config: PretrainConfig, grid: ViewGrid, networks: Networks) -> lis
 
 
 @torch.no_grad()
-def _held_out_loss(held_out, model, average, networks, rays, config, dtype) -> float:
+def _held_out_loss(run: Training, held_out: list[dict[str, Tensor]]) -> float:
     """Of the averaged weights, at fixed times and noise."""
-    current = {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(average)
-    times = held_out_times(16, config.time_mean, config.time_deviation)
+    current = {k: v.clone() for k, v in run.model.state_dict().items()}
+    run.model.load_state_dict(run.average)
+    device = run.rays.device
+    times = held_out_times(16, run.config.time_mean, run.config.time_deviation).to(device)
     losses = []
     for i, batch in enumerate(held_out):
         noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(i))
-        moved = {k: v.to(rays.device) for k, v in batch.items()}
-        losses.append(
-            loss_of(networks, moved, times.to(rays.device), noise.to(rays.device), rays, config, dtype)
-            .mean()
-            .item()
-        )
-    model.load_state_dict(current)
+        moved = {k: v.to(device) for k, v in batch.items()}
+        losses.append(loss_of(run, moved, times, noise.to(device)).mean().item())
+    run.model.load_state_dict(current)
     return sum(losses) / len(losses)
 
 
-def _save_state(path: Path, model, optimiser, average, step: int, seen: int, fresh: int) -> None:
+def _save_state(run: Training, path: Path) -> None:
     state: dict[str, Any] = {
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "average": average,
-        "step": step,
-        "seen": seen,
-        "fresh": fresh,
+        "model": run.model.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "average": run.average,
+        "step": run.step,
+        "seen": run.seen,
+        "fresh": run.fresh,
     }
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     temporary.replace(path)
 
 
+def _restore(run: Training, path: Path) -> None:
+    device = run.rays.device
+    state = torch.load(path, weights_only=True, map_location=device)
+    run.model.load_state_dict(state["model"])
+    run.optimiser.load_state_dict(state["optimiser"])
+    run.average = {k: v.to(device) for k, v in state["average"].items()}
+    run.step, run.seen, run.fresh = state["step"], state["seen"], state["fresh"]
+
+
 def _new_networks(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> Networks:
-    vae, captions = fit_codec(config, grid, dtype)
+    vae, moments, captions = fit_codec(config, grid, dtype)
     tokenizer = new_tokenizer(captions, config.size)
-    return Networks(new_unet(config.size, grid), new_text_encoder(tokenizer, config.size), tokenizer, vae)
+    return Networks(
+        new_unet(config.size, grid), new_text_encoder(tokenizer, config.size), tokenizer, vae, moments
+    )
 
 
 def _load_networks(folder: Path) -> Networks:
-    from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
     return Networks(
@@ -366,6 +349,7 @@ def _load_networks(folder: Path) -> Networks:
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
+        read_moments(folder),
     )
 
 
@@ -375,6 +359,7 @@ def _save(folder: Path, networks: Networks, grid: ViewGrid, config: PretrainConf
         grid,
         networks.unet,
         networks.vae,
+        networks.moments,
         networks.text_encoder,
         networks.tokenizer,  # type: ignore[arg-type]
         new_scheduler(config.sampler_shift),
