@@ -20,39 +20,20 @@ from lora3d.mesh import Mesh, load_glb_bytes, normalise, turn
 from lora3d.render import render_tiles
 
 STRETCH = 1.25  # of each axis, up or down, at most
-COLOURED = {"render": 0.45, "shaded": 0.2, "soft": 0.15, "flat": 0.1, "toon": 0.1}
-INKED = {"line": 1.0}
-PALE = 0.3  # a drawing with less than this share of its model's chroma was drawn without colours
+STYLES = {"render": 0.45, "shaded": 0.2, "soft": 0.15, "flat": 0.1, "toon": 0.1}
 
 
-def make_variants(glb: bytes, tiles: Array, grid: ViewGrid, count: int, seed: int) -> Array:
-    """``count`` variants of a model as tiles (count, cells, t, t, 3) float32; the same for the same seed.
-
-    tiles: the row's own, (cells, t, t, 3); where its drawing has no colours, the variants' have none.
-    """
+def make_variants(glb: bytes, grid: ViewGrid, count: int, seed: int) -> Array:
+    """``count`` variants of a model as tiles (count, cells, t, t, 3) float32; the same for the same seed."""
     mesh = load_glb_bytes(glb)
-    styles = INKED if is_inked(tiles, grid) else COLOURED
     digest = int.from_bytes(hashlib.sha256(glb).digest()[:8], "big")
-    rngs = [np.random.default_rng([seed, digest, k]) for k in range(count)]
-    return np.stack([_variant(mesh, grid, styles, rng) for rng in rngs])
+    return np.stack([_variant(mesh, grid, np.random.default_rng([seed, digest, k])) for k in range(count)])
 
 
-def is_inked(tiles: Array, grid: ViewGrid) -> bool:
-    """Whether the drawing of a row (cells, t, t, 3) leaves out the colours that its model has."""
-    pairs = list(zip(grid.indices("reference"), grid.indices("reference_alpha"), strict=False))
-    drawn = [tiles[rgb][tiles[alpha][..., 0] > 0.5] for rgb, alpha in pairs]
-    views = [tiles[i] for i in grid.indices("rgb")]
-    seen = [view[np.abs(view - np.float32(grid.background)).max(axis=-1) > 1 / 16] for view in views]
-    ink, paint = (
-        np.concatenate([np.ptp(p, axis=-1) for p in group] or [np.zeros(0)]) for group in (drawn, seen)
-    )
-    return bool(len(ink) and len(paint) and ink.mean() < PALE * paint.mean())
-
-
-def _variant(mesh: Mesh, grid: ViewGrid, styles: dict[str, float], rng: np.random.Generator) -> Array:
+def _variant(mesh: Mesh, grid: ViewGrid, rng: np.random.Generator) -> Array:
     mesh = turn(stretch(mesh, STRETCH ** rng.uniform(-1, 1, 3)), 90.0 * int(rng.integers(4)))
     tiles = render_tiles(mesh, grid)
-    style = str(rng.choice(list(styles), p=list(styles.values())))
+    style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
     rgba = draw(mesh, random_camera(rng), style, size=2 * grid.tile, seed=int(rng.integers(2**31)))
     rgb, alpha = fit_reference(grid, rgba)
     for cells, picture in (

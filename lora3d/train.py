@@ -39,7 +39,7 @@ from lora3d.base import Base, load_base
 from lora3d.base.mini import Text
 from lora3d.checkpoint import check_resume, last_records, load_checkpoint, run_folder, save_checkpoint
 from lora3d.data_prep.variants import make_variants
-from lora3d.dataset import Dataset, Row, read_dataset
+from lora3d.dataset import Dataset, read_dataset
 from lora3d.device import choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
 from lora3d.errors import InputError
@@ -48,7 +48,6 @@ from lora3d.grid import pack, require_same_grid
 from lora3d.recipe import TrainConfig, to_fields
 
 HELD_OUT_TIMES = 4
-VARIANTS = 2  # counts up when `make_variants` changes, so that no cache of older ones is taken
 
 
 @dataclass(frozen=True)
@@ -328,7 +327,7 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     said = [(row["id"], row["caption"]) for row in plain]
     said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
     folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
-    mark = f"-{variants}-{config.seed}-{VARIANTS}" if variants else ""
+    mark = f"-{variants}-{config.seed}" if variants else ""
     file = folder / f"{dataset.content_hash[:20]}-{base.revision[:20]}-{split}{mark}.safetensors"
     latents = _read_latents(file)
     if latents is None or len(latents) != len(said):
@@ -363,18 +362,18 @@ def _encode(
 ) -> Iterator[Tensor]:
     """Latents of the rows in batches, then those of the chosen rows' variants."""
     tiles: list[np.ndarray] = []
-    models: list[Row] = []
+    models: list[bytes] = []
     for row in dataset.rows(split):
         tiles.append(row.tiles)
         if row.id in chosen:
-            models.append(row)
+            models.append(row.glb)
         if len(tiles) == 16:
             yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
             tiles = []
     if tiles:
         yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
-    for row in models:
-        made = torch.from_numpy(make_variants(row.glb, row.tiles, base.grid, variants, seed))
+    for glb in models:
+        made = torch.from_numpy(make_variants(glb, base.grid, variants, seed))
         for part in made.split(16):
             yield base.encode(part).half().cpu()
 
