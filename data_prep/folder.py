@@ -116,13 +116,8 @@ def prep(
         tasks = [Task(found.root.absolute(), asset, grid, seed, parts.absolute()) for asset in found.assets]
         prepared, rejected = _prepare_all(tasks, workers, time_limit_s, memory_mb, progress)
         rejected += found.rejected
-        twins = find_duplicates(
-            {f: prepared[f].look for f in sorted(prepared, key=lambda f: _rank(f, prepared[f]))}
-        )
-        rejected += [{"file": f, "reason": f"a duplicate of {first}"} for f, first in twins.items()]
-        kept = {
-            asset.file: asset for asset in found.assets if asset.file in prepared and asset.file not in twins
-        }
+        kept, twins = _without_twins(found, prepared)
+        rejected += twins
         _require_some(src, kept, rejected)
         subjects = group_subjects(
             {f: name_of(f) for f in kept},
@@ -148,6 +143,16 @@ def prep(
     finally:
         shutil.rmtree(parts, ignore_errors=True)
     return replace(report, path=str(out), content_hash=dataset.content_hash)
+
+
+def _without_twins(
+    found: Found, prepared: dict[str, Prepared]
+) -> tuple[dict[str, Asset], list[dict[str, str]]]:
+    """The assets to keep by file, the best of each set of twins, and a line for every other."""
+    ranked = sorted(prepared, key=lambda f: _rank(f, prepared[f]))
+    twins = find_duplicates({f: prepared[f].look for f in ranked})
+    kept = {a.file: a for a in found.assets if a.file in prepared and a.file not in twins}
+    return kept, [{"file": f, "reason": f"a duplicate of {first}"} for f, first in twins.items()]
 
 
 def _caption(found: Found, trigger: str) -> Found:

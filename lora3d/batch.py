@@ -28,6 +28,7 @@ from lora3d.render import render_tiles
 
 COLUMNS = ("image", "prompt", "name", "seed")
 SHEET_COLUMNS = 3  # generations side by side on the contact sheet
+KILLED = "a process that lifts was killed; run again to go on"
 CAPTION = 14  # pixels above each
 
 
@@ -113,50 +114,67 @@ def generate_batch(
     """
     out.mkdir(parents=True, exist_ok=True)
     outcomes: dict[str, Outcome] = {}
-    waiting: list[tuple[Job, Reference | None, dict[str, Any]]] = []
+    waiting: list[Waiting] = []
     for job in jobs:
         try:
-            if job.image is None and not job.prompt:
-                raise InputError("neither image nor prompt is given")
-            reference = None if job.image is None else generator.reference(job.image)
-            record = generator.record(
-                job.image, job.prompt or None, seed=job.seed, steps=steps, guidance=guidance
-            )
-            kept = _kept(out, job.name, format, record)
-            if kept is None:
-                waiting.append((job, reference, record))
-            else:
-                outcomes[job.name] = kept
+            found = _look_up(generator, job, out, format, steps, guidance)
         except InputError as error:
-            outcomes[job.name] = Outcome(job.name, "failed", str(error))
+            found = Outcome(job.name, "failed", str(error))
+        if isinstance(found, Outcome):
+            outcomes[job.name] = found
+        else:
+            waiting.append(found)
     grid = generator.base.grid
+    tasks: list[tuple[Job, Future[Outcome]]] = []
     with Pool(workers) as pool, tqdm(total=len(waiting), unit="model", disable=not progress) as bar:
-        tasks: list[tuple[Job, Future[Outcome]]] = []
         for part in _parts(waiting, batch):
             tiles = generator.generate_tiles(
-                [r for _, r, _ in part],
-                [j.prompt or None for j, _, _ in part],
-                [j.seed for j, _, _ in part],
+                [w.reference for w in part],
+                [w.job.prompt or None for w in part],
+                [w.job.seed for w in part],
                 steps=steps,
                 guidance=guidance,
             )
-            for (job, _, record), own in zip(part, tiles, strict=True):
-                task = pool.submit(_finish, own, grid, record, out, job.name, format)
+            for w, own in zip(part, tiles, strict=True):
+                try:
+                    task = pool.submit(_finish, own, grid, w.record, out, w.job.name, format)
+                except BrokenProcessPool:
+                    outcomes[w.job.name] = Outcome(w.job.name, "failed", KILLED)
+                    continue
                 task.add_done_callback(lambda _: bar.update())
-                tasks.append((job, task))
+                tasks.append((w.job, task))
         for job, task in tasks:
             try:
                 outcomes[job.name] = task.result()
             except BrokenProcessPool:
-                reason = "a process that lifts was killed; run again to go on"
-                outcomes[job.name] = Outcome(job.name, "failed", reason)
+                outcomes[job.name] = Outcome(job.name, "failed", KILLED)
     ordered = [outcomes[job.name] for job in jobs]
     _write_results(ordered, jobs, out)
     write_sheet(ordered, grid, out)
     return ordered
 
 
-def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """A job that is to be made."""
+
+    job: Job
+    reference: Reference | None
+    record: dict[str, Any]
+
+
+def _look_up(
+    generator: Generator, job: Job, out: Path, format: str, steps: int, guidance: float
+) -> Outcome | Waiting:
+    """What an earlier run made of a job, or the job with its drawing read."""
+    if job.image is None and not job.prompt:
+        raise InputError("neither image nor prompt is given")
+    reference = None if job.image is None else generator.reference(job.image)
+    record = generator.record(job.image, job.prompt or None, seed=job.seed, steps=steps, guidance=guidance)
+    return _kept(out, job.name, format, record) or Waiting(job, reference, record)
+
+
+def _parts(items: list[Waiting], size: int) -> Iterator[list[Waiting]]:
     for i in range(0, len(items), size):
         yield items[i : i + size]
 

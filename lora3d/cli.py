@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lora3d.cli_adapter import add_adapter_commands, add_require, check_terms, files_and_weights
+from lora3d.cli_adapter import add_adapter_commands
+from lora3d.cli_generate import add_generate
 from lora3d.errors import InputError
 from lora3d.formats import FORMATS
 from lora3d.recipe import PretrainConfig, TrainConfig, read_recipe
@@ -71,7 +72,7 @@ def build_parser() -> Parser:
     train.add_argument("--out", type=Path, required=True)
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     _add_recipe_flags(train, TrainConfig)
-    _add_generate(commands)
+    add_generate(_add, commands)
     lift = _add("lift", run_lift, "any tool's multi-view image to a mesh", commands)
     lift.add_argument("image", type=Path)
     lift.add_argument("--grid", required=True, help="a preset or a JSON file")
@@ -106,25 +107,6 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--seed", type=int, default=0)
     prep.add_argument("--workers", type=int, default=2)
     prep.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
-
-
-def _add_generate(commands: Any) -> None:
-    generate = _add(
-        "generate", run_generate, "a drawing or a sentence to views and a textured mesh", commands
-    )
-    _add_model_flags(generate)
-    generate.add_argument("--image", type=Path, help="a drawing on transparent or plain ground")
-    generate.add_argument("--prompt", help="a sentence")
-    generate.add_argument(
-        "--batch", type=Path, metavar="CSV", help="a list instead: columns image, prompt, name, seed"
-    )
-    generate.add_argument("--out", type=Path, required=True)
-    generate.add_argument("--format", choices=FORMATS, default="glb")
-    generate.add_argument("--workers", type=int, default=2, help="processes that lift, with --batch")
-    generate.add_argument("--seed", type=int, default=0)
-    generate.add_argument("--steps", type=int, help="denoising steps")
-    generate.add_argument("--guidance", type=float, help="1 is off")
-    add_require(generate)
 
 
 def _add_eval(commands: Any) -> None:
@@ -180,15 +162,6 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     return {k.removeprefix("recipe_"): v for k, v in given.items()}
 
 
-def _add_model_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base", default="mini", help="'mini' or a folder")
-    parser.add_argument(
-        "--adapter", action="append", default=[], metavar="FILE[:WEIGHT]", help="may be given several times"
-    )
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
-
-
 def run_demo(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.demo import demo
 
@@ -224,57 +197,6 @@ def run_train(args: argparse.Namespace) -> dict[str, Any]:
 
     result = train(config, args.data, args.out, resume=args.resume, progress=not args.json, report=_say(args))
     return dataclasses.asdict(result)
-
-
-def run_generate(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.drawing import read_drawing
-
-    if args.image is not None:
-        read_drawing(args.image)  # a bad picture is found before seconds are spent on loading
-    given = files_and_weights(args.adapter)
-    check_terms(list(given), args.require)
-    from lora3d.generate import GUIDANCE, STEPS, load
-
-    adapters: dict[str | Path, float] = {file: weight for file, weight in given.items()}
-    if (args.batch is None) == (args.image is None and not args.prompt):
-        raise InputError("nothing to go by, or too much: give --image, --prompt or both, or --batch alone")
-    if args.batch is not None:
-        return _generate_batch(args, adapters)
-    generator = load(args.base, adapters, device=args.device, precision=args.precision)
-    made = generator.generate(
-        args.image,
-        args.prompt,
-        seed=args.seed,
-        steps=args.steps or STEPS,
-        guidance=GUIDANCE if args.guidance is None else args.guidance,
-    )
-    file = made.save(args.out, name="generation", format=args.format)
-    return {
-        args.format: file,
-        "grid": args.out / "generation.png",
-        "record": args.out / "generation.json",
-        "faces": len(made.mesh.faces),
-    }
-
-
-def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float]) -> dict[str, Any]:
-    from lora3d.batch import generate_batch, read_jobs
-    from lora3d.generate import GUIDANCE, STEPS, load
-
-    jobs = read_jobs(args.batch)
-    outcomes = generate_batch(
-        load(args.base, adapters, device=args.device, precision=args.precision),
-        jobs,
-        args.out,
-        format=args.format,
-        steps=args.steps or STEPS,
-        guidance=GUIDANCE if args.guidance is None else args.guidance,
-        workers=args.workers,
-        progress=not args.json,
-    )
-    count = {status: sum(o.status == status for o in outcomes) for status in ("made", "kept", "failed")}
-    failed = [f"{o.name}: {o.reason}" for o in outcomes if o.status == "failed"]
-    return {**count, "failures": failed, "results": args.out / "results.csv", "sheet": args.out / "sheet.png"}
 
 
 def run_lift(args: argparse.Namespace) -> dict[str, Any]:

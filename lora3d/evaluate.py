@@ -102,12 +102,16 @@ def evaluate(
         **(settings or {}),
     }
     first = {asset_of(row): result for row, result in reversed(results)}
+    meshes = [replace(s, meshes={k: j.picture for k, j in first[s.asset].items()}) for s in shown]
+    _write(report, meshes, out)
+    return report
+
+
+def _write(report: dict[str, Any], shown: list[Shown], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    meshes = [replace(s, meshes={k: j.picture for k, j in first[s.asset].items()}) for s in shown]
-    write_report(report, meshes, out / "report.html")
-    return report
+    write_report(report, shown, out / "report.html")
 
 
 def evaluate_adapter(

@@ -62,7 +62,7 @@ def view_files(
     if format not in FORMATS:
         raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
     if format in ("vox", "npz"):
-        voxels = lift_voxels(tiles, grid, VOXELS)
+        voxels = lift_voxels(tiles, grid, VOXELS, mesh=mesh)
         return {f"{name}.{format}": vox_bytes(voxels) if format == "vox" else npz_bytes(voxels)}
     if format == "relief":
         return model_files(relief(tiles, grid), name, "glb", record)

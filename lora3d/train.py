@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -37,8 +34,8 @@ from lora3d.adapter import (
 )
 from lora3d.base import Base, load_base
 from lora3d.base.mini import Text
+from lora3d.cache import Cached, cache_rows
 from lora3d.checkpoint import check_resume, last_records, load_checkpoint, run_folder, save_checkpoint
-from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import Dataset, read_dataset
 from lora3d.device import choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
@@ -48,22 +45,6 @@ from lora3d.grid import pack, require_same_grid
 from lora3d.recipe import TrainConfig, to_fields
 
 HELD_OUT_TIMES = 4
-
-
-@dataclass(frozen=True)
-class Cached:
-    """What the frozen encoders say: latents (n, slots, c, h, w), sentences (n, tokens, d).
-
-    The first ``own`` are the dataset's rows; the others are variants of its models.
-    """
-
-    ids: list[str]
-    latents: Tensor
-    sentences: Tensor
-    own: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -312,70 +293,6 @@ def save_samples(base: Base, rows: Cached, path: Path, dtype: torch.dtype, most:
         for pair in zip(made, clean, strict=True)
     ]
     to_image(np.concatenate(both)).save(path)
-
-
-def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, variants: int = 0) -> Cached:
-    """Encodes a split once and keeps it by content: dataset, base and variants name the file.
-
-    variants: of each model, after the rows; see `lora3d.data_prep.variants`. The file lies in $LORA3D_CACHE,
-    or ~/.cache/lora3d. One that cannot be read is made anew, with a word about it.
-    """
-    plain = [row for row in dataset.index if row["split"] == split]
-    if not plain:
-        return Cached([], torch.zeros(0), torch.zeros(0), 0)
-    models = list({row["file"] or row["id"]: row for row in reversed(plain)}.values())[::-1]
-    said = [(row["id"], row["caption"]) for row in plain]
-    said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
-    folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
-    mark = f"-{variants}-{config.seed}" if variants else ""
-    file = folder / f"{dataset.content_hash[:20]}-{base.revision[:20]}-{split}{mark}.safetensors"
-    latents = _read_latents(file)
-    if latents is None or len(latents) != len(said):
-        chosen = {row["id"] for row in models}
-        latents = torch.cat(
-            list(_encode(base, dataset, split, chosen if variants else set(), variants, config.seed))
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"latents": latents}, temporary)
-        temporary.replace(file)
-    trigger = config.trigger
-    captions = [c if trigger in c.split() else f"{trigger} {c}".strip() for _, c in said]
-    sentences = [base.embed(captions[i : i + 64]).tokens.cpu() for i in range(0, len(captions), 64)]
-    return Cached([i for i, _ in said], latents, torch.cat(sentences), len(plain))
-
-
-def _read_latents(file: Path) -> Tensor | None:
-    if not file.is_file():
-        return None
-    try:
-        return load_file(file)["latents"]
-    except (SafetensorError, KeyError) as error:
-        warnings.warn(
-            f"{file.name} in the cache of latents cannot be read ({error}): made anew", stacklevel=2
-        )
-        return None
-
-
-def _encode(
-    base: Base, dataset: Dataset, split: str, chosen: set[str], variants: int, seed: int
-) -> Iterator[Tensor]:
-    """Latents of the rows in batches, then those of the chosen rows' variants."""
-    tiles: list[np.ndarray] = []
-    models: list[bytes] = []
-    for row in dataset.rows(split):
-        tiles.append(row.tiles)
-        if row.id in chosen:
-            models.append(row.glb)
-        if len(tiles) == 16:
-            yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
-            tiles = []
-    if tiles:
-        yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
-    for glb in models:
-        made = torch.from_numpy(make_variants(glb, base.grid, variants, seed))
-        for part in made.split(16):
-            yield base.encode(part).half().cpu()
 
 
 def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[str, Any]) -> AdapterCard:

@@ -39,9 +39,10 @@ class Voxels:
     pitch: float
 
 
-def lift_voxels(tiles: Array, grid: ViewGrid, resolution: int = 32) -> Voxels:
+def lift_voxels(tiles: Array, grid: ViewGrid, resolution: int = 32, *, mesh: Mesh | None = None) -> Voxels:
     """The voxels of which at least the share `SHARE` is solid, each in the colour of the surface nearest to it.
 
+    mesh: what the tiles lift to, where it is known already.
     tiles: as in `lora3d.lift.lift`, which raises the same errors. Raises InputError for a resolution that is
     not 4 to 128, and for an object that no voxel of that size holds.
     """
@@ -54,7 +55,7 @@ def lift_voxels(tiles: Array, grid: ViewGrid, resolution: int = 32) -> Voxels:
     if not occupied.any():
         raise InputError(f"the object is too thin for {resolution} voxels a side: raise the resolution")
     pitch = FINE * 2 * HALF / (n - 1)
-    points, paint, _ = painted_points(lift(tiles, grid))
+    points, paint, _ = painted_points(mesh or lift(tiles, grid))
     colour = np.zeros((*occupied.shape, 3), np.uint8)
     colour[occupied] = paint[cKDTree(points).query(_centres(occupied, pitch))[1]]
     return Voxels(occupied, colour, pitch)
