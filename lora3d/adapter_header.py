@@ -32,12 +32,16 @@ THUMBNAIL = 256  # pixels of the longer side
 MAX_PICTURE = 64 << 20
 
 
+def architecture(card: AdapterCard, family: str) -> tuple[str, str]:
+    """ModelSpec's and kohya's names. `mini` names itself: its blocks are called as SD 1's, but it is none."""
+    return ("lora3d-mini/lora", "lora3d-mini") if card.base == "mini" else ARCHITECTURES[family]
+
+
 def modelspec(card: AdapterCard, family: str, title: str, picture: Path | None = None) -> dict[str, str]:
-    """ModelSpec's keys. A base of lora3d's own names itself as the architecture; its blocks are SD 1's."""
-    own = card.base if family == "sd1" and card.base in ("mini",) else ""
+    """ModelSpec's keys."""
     fields: dict[str, Any] = {
         "sai_model_spec": "1.0.0",
-        "architecture": f"lora3d-{own}/lora" if own else ARCHITECTURES[family][0],
+        "architecture": architecture(card, family)[0],
         "implementation": "https://github.com/huggingface/diffusers",
         "title": title,
         "author": ", ".join(card.artists),
@@ -57,7 +61,7 @@ def kohya_keys(card: AdapterCard, layers: Layers, family: str, title: str) -> di
     alphas = Counter(layer.alpha for layer in layers.values()).most_common()
     fields: dict[str, Any] = {
         "output_name": title,
-        "base_model_version": ARCHITECTURES[family][1],
+        "base_model_version": architecture(card, family)[1],
         "v2": str(family == "sd2"),
         "sd_model_name": card.base,
         "sd_model_hash": card.base_revision,

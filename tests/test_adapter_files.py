@@ -77,6 +77,18 @@ def saved(path: Path, seed: int = 0, rank: int = 3, **changes) -> Path:
 # Headers
 
 
+@pytest.mark.parametrize("base", ["mini", "stable-diffusion-v1-5"])
+def test_an_adapter_of_mini_never_says_it_is_one_of_stable_diffusion(tmp_path, base):
+    export(saved(tmp_path / "a.safetensors", base=base), "kohya", tmp_path / "k.safetensors")
+    for path in (tmp_path / "a.safetensors", tmp_path / "k.safetensors"):
+        metadata = read_header(path)["__metadata__"]
+        own = (metadata["modelspec.architecture"], metadata["ss_base_model_version"])
+        expected = (
+            ("lora3d-mini/lora", "lora3d-mini") if base == "mini" else ("stable-diffusion-v1/lora", "sd_v1")
+        )
+        assert own == expected
+
+
 def test_the_header_holds_what_other_tools_read(file, tmp_path):
     kohya = tmp_path / "k.safetensors"
     export(file, "kohya", kohya)
