@@ -124,6 +124,7 @@ class PretrainConfig:
         warmup, decay_share: linear warm-up over ``warmup`` steps, then constant, then linear to zero over
             the last ``decay_share`` of the steps.
         time_mean, time_deviation: of the logit-normal times.
+        middle_share: of examples whose time is logit-normal (0, 1) instead, for the sampler's later steps.
         reference_share, text_share, extra_share: examples whose drawing is given; whose sentence is given
             beside a drawing (without one it is given nine times in ten); that give other cells as well.
         reference_weight: of the drawing's tile in the loss where it is not given.
@@ -147,6 +148,7 @@ class PretrainConfig:
     decay_share: float = 0.3
     time_mean: float = 2.5
     time_deviation: float = 1.5
+    middle_share: float = 0.3
     reference_share: float = 0.85
     text_share: float = 0.4
     extra_share: float = 0.1

@@ -125,6 +125,13 @@ def loss_of(run: Training, batch: dict[str, Tensor], t: Tensor, noise: Tensor) -
     return masked_mse(guess.float(), clean, weight, networks.moments[1])
 
 
+def training_times(config: PretrainConfig, generator: torch.Generator) -> Tensor:
+    """Times (batch,): most far toward noise, where the shape is decided; a share where its surface is."""
+    far = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator)
+    middle = logit_normal_times(config.batch, 0.0, 1.0, generator)
+    return torch.where(torch.rand(config.batch, generator=generator) < config.middle_share, middle, far)
+
+
 def rate_at(step: int, config: PretrainConfig) -> float:
     """The learning rate's factor, a trapezoid: warm-up, constant, linear decay to zero."""
     left = (config.steps - step) / max(1, round(config.steps * config.decay_share))
@@ -167,7 +174,7 @@ def pretrain(
     """Runs the recipe; returns the folder of the averaged weights, ``out``/base.
 
     Args:
-        init: a saved base whose weights, codec and tokenizer to start from.
+        init: a saved base whose weights, codec and tokenizer to start from; its shapes are not drawn again.
         resume: go on from ``out``'s state if there is one.
         max_seconds: start the decay early enough to end about then; None runs all steps.
     """
@@ -181,6 +188,8 @@ def pretrain(
     # Always from disk, so that training sees the codec as it ships: rounded to fp16.
     run = _new_training(config, _load_networks(init or out / "init"), grid, device, dtype)
     state_file = out / "state.pt"
+    if init is not None:
+        run.seen, run.fresh = _counts(init)
     if resume and state_file.exists():
         _restore(run, state_file)
     rng = np.random.default_rng([config.seed, run.step])
@@ -223,6 +232,13 @@ def pretrain(
     return out / "base"
 
 
+def _counts(folder: Path) -> tuple[int, int]:
+    """Examples seen by a saved base, and the distinct shapes among them: their seeds are 0 up to that."""
+    record = folder / "training.json"
+    fields = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    return fields.get("seen", 0), fields.get("distinct", 0)
+
+
 def _new_training(
     config: PretrainConfig, networks: Networks, grid: ViewGrid, device: torch.device, dtype: torch.dtype
 ) -> Training:
@@ -242,7 +258,7 @@ def _take_step(
     picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
     choices = rng.integers(0, config.drawings, config.batch)
     batch = {k: v.to(device) for k, v in make_batch(picked, choices, run.networks, config, rng).items()}
-    t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator)
+    t = training_times(config, generator)
     noise = torch.randn(batch["latents"].shape, generator=generator)
     loss = loss_of(run, batch, t.to(device), noise.to(device)).mean()
     if not torch.isfinite(loss):
