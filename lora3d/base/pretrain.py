@@ -37,6 +37,8 @@ from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, ma
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
 
+STATE = "state.pt"
+
 
 @dataclass
 class Networks:
@@ -178,20 +180,8 @@ def pretrain(
         resume: go on from ``out``'s state if there is one.
         max_seconds: start the decay early enough to end about then; None runs all steps.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    device = choose_device(device_name)
-    dtype = choose_dtype(device, precision)
-    torch.manual_seed(config.seed)
+    run = _start(config, out, init, resume, choose_device(device_name), precision)
     grid = PRESETS["box6"].with_tile(config.tile)
-    if init is None and not (out / "init").exists():
-        _save(out / "init", _new_networks(config, grid, dtype), grid, config)
-    # Always from disk, so that training sees the codec as it ships: rounded to fp16.
-    run = _new_training(config, _load_networks(init or out / "init"), grid, device, dtype)
-    state_file = out / "state.pt"
-    if init is not None:
-        run.seen, run.fresh = _counts(init)
-    if resume and state_file.exists():
-        _restore(run, state_file)
     rng = np.random.default_rng([config.seed, run.step])
     generator = torch.Generator().manual_seed(config.seed + run.step)
     held_out = _held_out(config, grid, run.networks)
@@ -219,7 +209,7 @@ def pretrain(
                     record |= {"loss": round(running, 4), "seconds": round(time.monotonic() - started, 1)}
                     if run.step % save_every == 0 or done:
                         record["held_out"] = round(_held_out_loss(run, held_out), 4)
-                        _save_state(run, state_file)
+                        _save_state(run, out / STATE)
                     print(json.dumps(record), flush=True)
                     log.write(json.dumps(record) + "\n")
                     log.flush()
@@ -237,6 +227,25 @@ def _counts(folder: Path) -> tuple[int, int]:
     record = folder / "training.json"
     fields = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     return fields.get("seen", 0), fields.get("distinct", 0)
+
+
+def _start(
+    config: PretrainConfig, out: Path, init: Path | None, resume: bool, device: torch.device, precision: str
+) -> Training:
+    """From ``out``'s state, the weights of ``init``, or anew; arguments as in `pretrain`."""
+    out.mkdir(parents=True, exist_ok=True)
+    dtype = choose_dtype(device, precision)
+    torch.manual_seed(config.seed)
+    grid = PRESETS["box6"].with_tile(config.tile)
+    if init is None and not (out / "init").exists():
+        _save(out / "init", _new_networks(config, grid, dtype), grid, config)
+    # Always from disk, so that training sees the codec as it ships: rounded to fp16.
+    run = _new_training(config, _load_networks(init or out / "init"), grid, device, dtype)
+    if init is not None:
+        run.seen, run.fresh = _counts(init)
+    if resume and (out / STATE).exists():
+        _restore(run, out / STATE)
+    return run
 
 
 def _new_training(
