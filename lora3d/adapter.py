@@ -23,6 +23,7 @@ from lora3d.adapter_formats import (
 )
 from lora3d.adapter_verify import verify
 from lora3d.base import Base
+from lora3d.base.text import Text
 from lora3d.card import AdapterCard, AdapterError, safe_name, shown
 from lora3d.errors import InputError
 
@@ -35,6 +36,7 @@ __all__ = [
     "load_adapter",
     "save_adapter",
     "target_modules",
+    "trained_modules",
     "use_adapters",
     "verify",
 ]
@@ -68,21 +70,27 @@ def target_modules(network: nn.Module, targets: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def attach(base: Base, rank: int, alpha: float, targets: tuple[str, ...], seed: int) -> list[nn.Parameter]:
-    """Adds a fresh adapter named ``style`` to the base's UNet; returns its parameters (A random, B zero)."""
+def attach(base: Base, rank: int, alpha: float, targets: tuple[str, ...], seed: int) -> list[Tensor]:
+    """Adds a fresh adapter named ``style`` to the base's network; returns its parameters (A random, B zero)."""
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=target_modules(base.unet, targets), bias="none"
+        r=rank, lora_alpha=alpha, target_modules=target_modules(base.network, targets), bias="none"
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base.unet.add_adapter(config, adapter_name="style")
-    return [p for p in base.unet.parameters() if p.requires_grad]
+        base.network.add_adapter(config, adapter_name="style")
+    return [p for p in base.network.parameters() if p.requires_grad]
+
+
+def trained_modules(base: Base, name: str = "style") -> list[str]:
+    """The names of the layers that carry the adapter."""
+    end = f".lora_A.{name}"
+    return sorted(n.removesuffix(end) for n, _ in base.network.named_modules() if n.endswith(end))
 
 
 def adapter_tensors(base: Base, name: str = "style") -> dict[str, Tensor]:
     """The adapter's tensors under diffusers' keys, float32 on the CPU."""
-    state = get_peft_model_state_dict(base.unet, adapter_name=name)
-    return {f"unet.{k}": v.detach().float().cpu().contiguous() for k, v in sorted(state.items())}
+    state = get_peft_model_state_dict(base.network, adapter_name=name)
+    return {f"{base.component}.{k}": v.detach().float().cpu().contiguous() for k, v in sorted(state.items())}
 
 
 def save_adapter(path: Path, tensors: dict[str, Tensor], card: AdapterCard, modules: list[str]) -> None:
@@ -92,8 +100,9 @@ def save_adapter(path: Path, tensors: dict[str, Tensor], card: AdapterCard, modu
     layers that were trained) that has none.
     """
     require_effect(tensors, str(path))
-    layers = to_layers(tensors, {"unet.lora_alpha": card.alpha}, str(path))
-    lost = sorted({f"unet.{name}" for name in modules} - layers.keys())
+    component = next(iter(tensors)).partition(".")[0]
+    layers = to_layers(tensors, {f"{component}.lora_alpha": card.alpha}, str(path))
+    lost = sorted({f"{component}.{name}" for name in modules} - layers.keys())
     if lost:
         raise AdapterError(
             f"{shown(path)}: {len(lost)} trained layers have no tensors, the first is {lost[0]}"
@@ -114,16 +123,16 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
         )
     check_fits(card, base, path)
     layers = read_layers(path)
-    foreign = sorted(key for key in layers if not key.startswith("unet."))
+    foreign = sorted(key for key in layers if not key.startswith(f"{base.component}."))
     if foreign:
         raise AdapterError(
-            f"{shown(path)} has {len(foreign)} layers outside 'unet.': {shown(foreign[0])!r} …"
+            f"{shown(path)} has {len(foreign)} layers outside '{base.component}.': {shown(foreign[0])!r} …"
         )
     tensors = to_tensors(layers, "diffusers")
     # Never the header's own words: PEFT reads some of them as regular expressions.
     metadata = diffusers_metadata(layers)
     try:
-        base.unet.load_lora_adapter(dict(tensors), prefix="unet", adapter_name=name, metadata=metadata)
+        base.network.load_lora_adapter(dict(tensors), prefix=base.component, adapter_name=name, metadata=metadata)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise AdapterError(
             f"{shown(path)} does not fit base {base.name!r}: {shown(str(error).splitlines()[0], 200)}"
@@ -132,23 +141,27 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
     if loaded.keys() != tensors.keys() or any(not torch.equal(loaded[k], tensors[k].float()) for k in loaded):
         matched = len(loaded.keys() & tensors.keys())
         raise AdapterError(f"{path}: only {matched} of {len(tensors)} tensors match base {base.name!r}")
-    base.unet.requires_grad_(False)
+    base.network.requires_grad_(False)
     return card
 
 
 def use_adapters(base: Base, weights: dict[str, float]) -> None:
     """Switches the named adapters on with these weights, all others off."""
     if weights:
-        base.unet.enable_adapters()
-        base.unet.set_adapters(list(weights), list(weights.values()))
-    elif getattr(base.unet, "_hf_peft_config_loaded", False):
-        base.unet.disable_adapters()
+        base.network.enable_adapters()
+        base.network.set_adapters(list(weights), list(weights.values()))
+    elif getattr(base.network, "_hf_peft_config_loaded", False):
+        base.network.disable_adapters()
 
 
 @torch.no_grad()
-def effect(base: Base, seed: int = 0) -> Tensor:
-    """What the UNet says to one fixed noisy grid, (1, slots, c, h, w): compare it with and without an adapter."""
+def effect(base: Base, nothing: Text | None = None, seed: int = 0) -> Tensor:
+    """What the network says to one fixed noisy grid, (1, slots, c, h, w): compare it with and without an adapter.
+
+    nothing: the empty sentence embedded, where it is at hand.
+    """
     shape = (1, *base.latent_shape)
+    text = base.embed([""]) if nothing is None else nothing.to(base.device)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(base.device)
     known = torch.zeros(shape[:2], dtype=torch.bool, device=base.device)
-    return base.denoise(noise, torch.full((1,), 0.8, device=base.device), base.embed([""]), known)
+    return base.denoise(noise, torch.full((1,), 0.8, device=base.device), text, known)

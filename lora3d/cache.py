@@ -2,81 +2,149 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lora3d.base import Base
+from lora3d.base.text import Text, join_texts
 from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import Dataset
+from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
 
 
 @dataclass(frozen=True)
 class Cached:
-    """What the frozen encoders say: latents (n, slots, c, h, w), sentences (n, tokens, d).
+    """What the frozen encoders say of some rows.
 
-    The first ``own`` are the dataset's rows; the others are variants of its models.
+    Attributes:
+        ids: of the n rows; the first ``own`` are the dataset's, the others are variants of its models.
+        latents: (n, slots, c, h, w) float16.
+        said: (n,) int64, each row's sentence in ``texts``.
+        texts: the different sentences; the first is the empty one.
+        slots: what each slot shows; see `lora3d.base.Base.slot_channels`.
     """
 
     ids: list[str]
     latents: Tensor
-    sentences: Tensor
+    said: Tensor
+    texts: Text
     own: int
+    slots: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def nothing(self) -> Text:
+        """The empty sentence, a batch of one."""
+        return self.texts[:1]
+
+    def text(self, index: Tensor) -> Text:
+        """The sentences of the rows ``index``."""
+        return self.texts[self.said[index]]
+
+    def pick(self, index: list[int]) -> Cached:
+        """Some rows; the dataset's own must stand first in ``index``."""
+        where = torch.tensor(index, dtype=torch.long)
+        return replace(
+            self,
+            ids=[self.ids[i] for i in index],
+            latents=self.latents[where],
+            said=self.said[where],
+            own=sum(i < self.own for i in index),
+        )
+
 
 def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, variants: int = 0) -> Cached:
-    """Encodes a split once and keeps it by content: dataset, base and variants name the file.
+    """Encodes a split once and keeps it by content: dataset, base, variants and sentences name the files.
 
-    variants: of each model, after the rows; see `lora3d.data_prep.variants`. The file lies in $LORA3D_CACHE,
-    or ~/.cache/lora3d. One that cannot be read is made anew, with a word about it.
+    variants: of each model, after the rows; see `lora3d.data_prep.variants`. The files lie in $LORA3D_CACHE,
+    or ~/.cache/lora3d, and are read by memory map. One that cannot be read is made anew, with a word about it.
+    Raises InputError for latents that are not finite, naming the row.
     """
     plain = [row for row in dataset.index if row["split"] == split]
-    if not plain:
-        return Cached([], torch.zeros(0), torch.zeros(0), 0)
     models = list({row["file"] or row["id"]: row for row in reversed(plain)}.values())[::-1]
     said = [(row["id"], row["caption"]) for row in plain]
     said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
-    folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
-    mark = f"-{variants}-{config.seed}" if variants else ""
-    file = folder / f"{dataset.content_hash[:20]}-{base.revision[:20]}-{split}{mark}.safetensors"
-    latents = _read_latents(file)
-    if latents is None or len(latents) != len(said):
-        chosen = {row["id"] for row in models}
-        latents = torch.cat(
-            list(_encode(base, dataset, split, chosen if variants else set(), variants, config.seed))
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"latents": latents}, temporary)
-        temporary.replace(file)
+    ids = [name for name, _ in said]
     trigger = config.trigger
     captions = [c if trigger in c.split() else f"{trigger} {c}".strip() for _, c in said]
-    sentences = [base.embed(captions[i : i + 64]).tokens.cpu() for i in range(0, len(captions), 64)]
-    return Cached([i for i, _ in said], latents, torch.cat(sentences), len(plain))
+    different = sorted({"", *captions})
+    texts = _cached(_mark(base.revision, different) + "-texts", lambda: _embed(base, different))
+    latents = torch.zeros(0, *base.latent_shape, dtype=torch.half)
+    if plain:
+        chosen = {row["id"] for row in models} if variants else set()
+        what = [dataset.content_hash, base.revision, split, *([variants, config.seed] if variants else [])]
+        encode = _encode(base, dataset, split, chosen, variants, config.seed)
+        latents = _cached(_mark(*what), lambda: {"latents": _finite(torch.cat(list(encode)), ids)})["latents"]
+    place = {caption: i for i, caption in enumerate(different)}
+    index = torch.tensor([place[c] for c in captions], dtype=torch.long)
+    text = Text(texts["tokens"], texts.get("pooled"))
+    return Cached(ids, latents, index, text, len(plain), base.slot_channels)
 
 
-def _read_latents(file: Path) -> Tensor | None:
-    if not file.is_file():
-        return None
+def _mark(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+def _cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in a file of the cache, made and written whole if it is not there."""
+    folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
+    file = folder / f"{name}.safetensors"
+    if file.is_file():
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            warnings.warn(f"{file.name} in the cache cannot be read ({error}): made anew", stacklevel=2)
+    tensors = make()
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
     try:
-        return load_file(file)["latents"]
-    except (SafetensorError, KeyError) as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary)
+        temporary.replace(file)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        need = sum(x.nbytes for x in tensors.values()) / 2**20
         warnings.warn(
-            f"{file.name} in the cache of latents cannot be read ({error}): made anew", stacklevel=2
+            f"the cache {folder} cannot hold {need:.0f} MiB ({error}): used from memory, made anew next time",
+            stacklevel=2,
         )
-        return None
+    return tensors
+
+
+def _embed(base: Base, sentences: list[str]) -> dict[str, Tensor]:
+    text = join_texts([base.embed(sentences[i : i + 16]).to("cpu") for i in range(0, len(sentences), 16)])
+    found = {"tokens": text.tokens, **({} if text.pooled is None else {"pooled": text.pooled})}
+    for tensor in found.values():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"base {base.name!r}: its text encoder answers with numbers that are not finite; "
+                "its weights are damaged"
+            )
+    return found
+
+
+def _finite(latents: Tensor, ids: list[str]) -> Tensor:
+    bad = [i for i, x in zip(ids, latents, strict=True) if not torch.isfinite(x).all()]
+    if bad:
+        raise InputError(
+            f"the pictures of {len(bad)} rows have latents that are not finite, the first is {bad[0]!r}: "
+            "look at it with `lora3d doctor`; if all have, the base's VAE is damaged"
+        )
+    return latents
 
 
 def _encode(
@@ -85,13 +153,18 @@ def _encode(
     """Latents of the rows in batches, then those of the chosen rows' variants."""
     tiles: list[np.ndarray] = []
     models: list[bytes] = []
-    for row in dataset.rows(split):
-        tiles.append(row.tiles)
-        if row.id in chosen:
-            models.append(row.glb)
-        if len(tiles) == 16:
-            yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
-            tiles = []
+    try:
+        for row in dataset.rows(split):
+            tiles.append(row.tiles)
+            if row.id in chosen:
+                models.append(row.glb)
+            if len(tiles) == 16:
+                yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
+                tiles = []
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"dataset {dataset.path} cannot be read to its end ({error}): make it anew with `lora3d prep`"
+        ) from error
     if tiles:
         yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
     for glb in models:

@@ -1,121 +1,237 @@
-"""A run's folder: its lock, what it is made of, its checkpoints and its log."""
+"""A run's folder: its lock, what it is made of, its checkpoints and its log.
+
+Everything here survives a kill at any moment: files get their names when they are complete and on the disk.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
-from lora3d.base import Base
-from lora3d.dataset import Dataset
+from lora3d.adapter_formats import write_atomically
 from lora3d.errors import InputError
-from lora3d.recipe import TrainConfig, to_fields
+
+
+@dataclass
+class State:
+    """All that goes from step to step, and so all that a checkpoint holds.
+
+    Whatever is random is drawn from (seed, step), the learning rate follows from the step, and rows come in an
+    order that follows from it too: there are no other states.
+
+    Attributes:
+        parameters: of the adapter.
+        average: their moving average.
+        best: the average at the best validation; as ``average`` before the first.
+        best_step, best_loss: when that was, and its loss.
+    """
+
+    parameters: list[Tensor]
+    optimiser: torch.optim.Optimizer
+    average: list[Tensor]
+    best: list[Tensor]
+    best_step: int = 0
+    best_loss: float = float("inf")
+    step: int = 0
+
+
+def new_state(parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> State:
+    start = [p.detach().clone() for p in parameters]
+    return State(parameters, optimiser, start, [p.clone() for p in start])
 
 
 @contextmanager
 def run_folder(out: Path, resume: bool) -> Iterator[None]:
     """Makes and locks a run's folder. Raises InputError if another trainer holds it or a run lies in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume and ((out / "adapter.safetensors").exists() or (out / "checkpoints").exists()):
-        raise InputError(f"{out} already holds a run; say --resume to go on with it, or name another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"no run can be kept in {out} ({error.strerror}): name another folder with --out"
+        ) from error
     with (out / ".lock").open("w") as lock:
         os.set_inheritable(lock.fileno(), False)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{out} is in use by another trainer") from error
+            raise InputError(
+                f"{out} is in use by another trainer: wait for it, or name another folder"
+            ) from error
+        if not resume and ((out / "adapter.safetensors").exists() or checkpoints(out)):
+            raise InputError(
+                f"{out} already holds a run; say --resume to go on with it, or name another folder"
+            )
+        for left in (out / "checkpoints").glob("tmp-*"):
+            shutil.rmtree(left)
         yield
 
 
-def check_resume(out: Path, config: TrainConfig, dataset: Dataset, base: Base) -> None:
-    """Writes what the run is made of, or compares it with what is there."""
-    now: dict[str, Any] = {
-        "recipe": to_fields(config),
-        "dataset": dataset.content_hash,
-        "base": base.revision,
-    }
+def settle_run(out: Path, now: dict[str, Any], *, accept: bool = False) -> dict[str, Any]:
+    """Writes what the run is made of, or compares it with what was written; returns what holds.
+
+    now: ``recipe``, ``dataset``, ``base`` must be as they were; whatever else is in it holds as it was first.
+    accept: takes a changed recipe or dataset and goes on.
+    Raises InputError that names what changed.
+    """
     file = out / "recipe.json"
-    if not file.exists():
-        file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-        return
-    then = json.loads(file.read_text(encoding="utf-8"))
-    changed = [k for k in now["recipe"] if then["recipe"].get(k) != now["recipe"][k]]
-    changed += [k for k in ("dataset", "base") if then[k] != now[k]]
-    if changed:
-        raise InputError(
-            f"{out} was started with another {', '.join(changed)}; resume needs the same, or a new folder"
-        )
-
-
-def save_checkpoint(out: Path, step: int, parameters, average, optimiser, keep: int) -> None:
-    """One folder a checkpoint, complete before it gets its name; the newest ``keep`` stay."""
-    folder = out / "checkpoints"
-    final, temporary = folder / f"step-{step:08}", folder / f"tmp-{step:08}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    tensors: dict[str, Tensor] = {}
-    for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
-        state = optimiser.state[p]
-        tensors |= {
-            f"{i}.value": p.detach(),
-            f"{i}.average": mean,
-            f"{i}.m": state["exp_avg"],
-            f"{i}.v": state["exp_avg_sq"],
-        }
-    save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
-    (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-    for file in temporary.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    temporary.rename(final)
-    for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
-
-
-def load_checkpoint(out: Path, parameters, average, optimiser, device) -> int:
-    """Restores the newest checkpoint; returns its step, 0 where there is none."""
-    found = sorted((out / "checkpoints").glob("step-*"))
-    if not found:
-        trim_log(out / "train.log.jsonl", 0)
-        return 0
-    state = load_file(found[-1] / "state.safetensors")
-    step = json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"]
-    with torch.no_grad():
-        for i, (p, mean) in enumerate(zip(parameters, average, strict=True)):
-            p.copy_(state[f"{i}.value"])
-            mean.copy_(state[f"{i}.average"])
-            optimiser.state[p] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": state[f"{i}.m"].to(device),
-                "exp_avg_sq": state[f"{i}.v"].to(device),
-            }
-    trim_log(out / "train.log.jsonl", step)
-    return step
-
-
-def trim_log(log: Path, step: int) -> None:
-    """Drops the records of steps that will be taken again."""
-    if log.exists():
-        kept = [
-            line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step
+    if not checkpoints(out) and not (out / "adapter.safetensors").exists():
+        write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())
+        return now
+    try:
+        then = json.loads(file.read_text(encoding="utf-8"))
+        recipe = dict(then["recipe"])
+        changed = [
+            f"{k} ({recipe.get(k)!r}, now {v!r})" for k, v in now["recipe"].items() if recipe.get(k) != v
         ]
-        log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        changed += [k for k in ("dataset", "base") if then[k] != now[k]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error}): the run cannot be gone on with; name a new folder"
+        ) from error
+    if changed and not accept:
+        raise InputError(
+            f"{out} was started with another {', '.join(changed)}; resume needs the same. To go on all the same "
+            "say --accept-changes; to start anew name another folder"
+        )
+    holds = {**now, **{k: v for k, v in then.items() if k not in ("recipe", "dataset", "base")}}
+    if changed:
+        write_atomically(file, (json.dumps(holds, indent=1) + "\n").encode())
+    return holds
 
 
-def last_records(out: Path) -> dict[str, float]:
-    """The means of the last 20 losses and the last held-out loss, from the log."""
-    records = [
-        json.loads(line) for line in (out / "train.log.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    scores = [r["held_out"] for r in records if "held_out" in r]
-    tail = [r["loss"] for r in records[-20:]]
-    return {"loss": sum(tail) / len(tail), **({"held_out": scores[-1]} if scores else {})}
+def checkpoints(out: Path) -> list[Path]:
+    """The folders of complete checkpoints, the newest last."""
+    return sorted((out / "checkpoints").glob("step-*"))
+
+
+def save_checkpoint(out: Path, state: State, keep: int) -> None:
+    """One folder a checkpoint, complete and synced before it gets its name; the newest ``keep`` stay.
+
+    Raises InputError where it cannot be written, saying how much room it needs; older ones stay then.
+    """
+    for p in (*state.parameters, *state.average):
+        if not torch.isfinite(p).all():
+            raise InputError(
+                f"the adapter holds numbers that are not finite after step {state.step}: it is not saved, the last "
+                "checkpoint stays; lower learning_rate and say --resume --accept-changes"
+            )
+    folder = out / "checkpoints"
+    final, temporary = folder / f"step-{state.step:08}", folder / f"tmp-{state.step:08}"
+    data = safetensors.torch.save(_tensors(state))
+    note = {
+        "step": state.step,
+        "best_step": state.best_step,
+        "best_loss": state.best_loss if state.best_step else None,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    try:
+        if final.exists():
+            _remove(final)
+        temporary.mkdir(parents=True)
+        write_atomically(temporary / "state.safetensors", data)
+        write_atomically(temporary / "state.json", json.dumps(note).encode())
+        temporary.rename(final)
+        _sync(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        older = checkpoints(out)
+        kept = f"{older[-1].name} is kept" if older else "there is no older one"
+        raise InputError(
+            f"no checkpoint of step {state.step} could be written ({error.strerror}): it needs "
+            f"{len(data) / 2**20:.1f} MiB, {shutil.disk_usage(out).free / 2**20:.1f} MiB are free at {out}; {kept}. "
+            "Make room and say --resume"
+        ) from error
+    for old in checkpoints(out)[:-keep]:
+        _remove(old)
+
+
+def load_checkpoint(out: Path, state: State, report: Callable[[str], None]) -> None:
+    """Restores the newest checkpoint that is whole; nothing happens where there is none.
+
+    A damaged one is named to ``report`` and passed over. Raises InputError where all are.
+    """
+    found = checkpoints(out)
+    for folder in reversed(found):
+        try:
+            data = (folder / "state.safetensors").read_bytes()
+            note = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if hashlib.sha256(data).hexdigest() != note["sha256"]:
+                raise ValueError(f"{len(data)} bytes that are not those that were written")
+            _restore(state, safetensors.torch.load(data), note)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            report(f"checkpoint {folder} is damaged ({error}); the one before it is taken")
+            continue
+        except RuntimeError as error:
+            raise InputError(f"checkpoint {folder} does not fit the recipe: {error}") from error
+        trim_log(out, state.step)
+        return
+    if found:
+        raise InputError(
+            f"all {len(found)} checkpoints in {out / 'checkpoints'} are damaged; remove them to start anew"
+        )
+    trim_log(out, -1)
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for i, p in enumerate(state.parameters):
+        tensors |= {f"{i}.value": p.detach(), f"{i}.average": state.average[i], f"{i}.best": state.best[i]}
+        tensors |= {f"{i}.optimiser.{k}": v for k, v in state.optimiser.state[p].items()}
+    return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+
+
+@torch.no_grad()
+def _restore(state: State, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
+    for i, p in enumerate(state.parameters):
+        p.copy_(tensors[f"{i}.value"])
+        state.average[i].copy_(tensors[f"{i}.average"])
+        state.best[i].copy_(tensors[f"{i}.best"])
+        start = f"{i}.optimiser."
+        moments = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        state.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in moments.items()}
+    state.step, state.best_step = note["step"], note["best_step"]
+    state.best_loss = float("inf") if note["best_loss"] is None else note["best_loss"]
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Takes the name away first: what is half removed must not look like a checkpoint."""
+    gone = checkpoint.with_name(checkpoint.name.replace("step-", "tmp-old-"))
+    shutil.rmtree(gone, ignore_errors=True)
+    checkpoint.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The records of train.log.jsonl; a last line that was cut short is left out."""
+    log = out / "train.log.jsonl"
+    text = log.read_text(encoding="utf-8") if log.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def trim_log(out: Path, step: int) -> None:
+    """Drops the records of steps that will be taken again."""
+    if (out / "train.log.jsonl").exists():
+        kept = [record for record in read_log(out) if record["step"] <= step]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        write_atomically(out / "train.log.jsonl", text.encode())

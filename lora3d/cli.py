@@ -71,6 +71,7 @@ def build_parser() -> Parser:
     train.add_argument("--data", type=Path, required=True)
     train.add_argument("--out", type=Path, required=True)
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--accept-changes", action="store_true", help="go on with another recipe or dataset")
     _add_recipe_flags(train, TrainConfig)
     add_generate(_add, commands)
     lift = _add("lift", run_lift, "any tool's multi-view image to a mesh", commands)
@@ -195,7 +196,15 @@ def run_train(args: argparse.Namespace) -> dict[str, Any]:
     config = read_recipe(args.recipe, TrainConfig, _overrides(args))
     from lora3d.train import train
 
-    result = train(config, args.data, args.out, resume=args.resume, progress=not args.json, report=_say(args))
+    result = train(
+        config,
+        args.data,
+        args.out,
+        resume=args.resume,
+        accept_changes=args.accept_changes,
+        progress=not args.json,
+        report=_say(args),
+    )
     return dataclasses.asdict(result)
 
 

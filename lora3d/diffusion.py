@@ -1,7 +1,7 @@
 """Noise, times, targets and losses: pure functions of tensors, each citing its equation.
 
-Times t run from 0 (clean) to 1 (noise) along the straight path of flow matching
-(Lipman et al. 2023, eq. 22; Liu et al. 2023): x_t = (1 − t)·x_0 + t·ε.
+Times t run from 0 (clean) to 1 (noise). In general x_t = α·x_0 + σ·ε (Kingma et al. 2021, eq. 1); along the
+straight path of flow matching (Lipman et al. 2023, eq. 22; Liu et al. 2023) α = 1 − t and σ = t.
 """
 
 from __future__ import annotations
@@ -16,6 +16,47 @@ def interpolate(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """x_t = (1 − t)·x_0 + t·ε. ``clean``, ``noise`` (b, …); ``t`` (b,) in [0, 1]."""
     t = t.reshape(-1, *[1] * (clean.ndim - 1)).to(clean.dtype)
     return (1 - t) * clean + t * noise
+
+
+def mix(clean: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """x_t = α·x_0 + σ·ε. ``clean``, ``noise`` (b, …); ``alpha``, ``sigma`` (b,)."""
+    shape = (-1, *[1] * (clean.ndim - 1))
+    return alpha.reshape(shape).to(clean.dtype) * clean + sigma.reshape(shape).to(clean.dtype) * noise
+
+
+def target(prediction: str, clean: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """What a network of that ``prediction`` should answer at x_t; shapes as in `mix`.
+
+    sample x_0; epsilon ε (Ho et al. 2020, eq. 14); v_prediction α·ε − σ·x_0 (Salimans and Ho 2022, app. D);
+    flow_prediction ε − x_0 (Lipman et al. 2023, eq. 23).
+    """
+    if prediction == "v_prediction":
+        return mix(noise, -clean, alpha, sigma)
+    return {"sample": clean, "epsilon": noise, "flow_prediction": noise - clean}[prediction]
+
+
+def error_gain(prediction: str, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """(b,): the squared error of the answer over that of the x_0 which follows from it.
+
+    1 for sample; (α/σ)² = SNR for epsilon, from x_0 = (x_t − σ·ε)/α; 1/σ² for v_prediction with α² + σ² = 1
+    and for flow_prediction with α + σ = 1, from x_0 = α·x_t − σ·v and x_0 = x_t − σ·v.
+    """
+    if prediction == "sample":
+        return torch.ones_like(alpha)
+    return (alpha / sigma) ** 2 if prediction == "epsilon" else sigma**-2.0
+
+
+def loss_weight(kind: str, prediction: str, alpha: Tensor, sigma: Tensor, gamma: float) -> Tensor:
+    """Weight (b,) of the squared error of the answer.
+
+    none: 1. min_snr: the error of x_0 counts min(SNR, γ) (Hang et al. 2023, eq. 8), whatever is predicted.
+    debiased: it counts √SNR, which is 1/√SNR for epsilon (Yu et al. 2023, eq. 10).
+    """
+    if kind == "none":
+        return torch.ones_like(alpha)
+    snr = (alpha / sigma) ** 2
+    weight = snr.clamp(max=gamma) if kind == "min_snr" else snr.sqrt()
+    return weight / error_gain(prediction, alpha, sigma)
 
 
 def velocity(clean: Tensor, noise: Tensor) -> Tensor:

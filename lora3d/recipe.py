@@ -30,13 +30,19 @@ class TrainConfig:
         learning_rate, warmup, decay_share: linear warm-up, constant, then linear to zero over the last share.
         weight_decay, clip: AdamW's decay, and the largest gradient norm.
         caption_dropout, reference_dropout: examples that go without their sentence, without their drawing.
-        reference_weight: the drawing's tile in the loss where it is not given.
+        reference_weight, empty_weight: in the loss, the drawing's tile where it is not given, and a cell that
+            shows nothing. What is given counts nothing.
         variants: of each model, stretched, turned and drawn anew; half of what is seen. 0 for none.
         time_mean, time_deviation: of the logit-normal times.
         ema: decay of the averaged adapter, which is what is saved; 0 for none.
         seed: of everything drawn at random.
         device: auto, cpu, cuda or mps.
         precision: auto (measured at the start), fp32 or bf16.
+        micro_batch: examples at once, to save memory; 0 for the whole batch. The gradient is the batch's.
+        validation_share: of the training side's models, by subject, kept aside: their loss says which step's
+            adapter is kept. 0 for none; the held-out test side never decides anything.
+        validate_every: steps from one look at that loss to the next.
+        patience: looks without a better one before the run ends; 0 to take all steps and keep the best.
         held_out_every, sample_every, checkpoint_every: in steps; 0 for never.
         keep: checkpoints kept.
     """
@@ -56,6 +62,7 @@ class TrainConfig:
     caption_dropout: float = 0.3
     reference_dropout: float = 0.1
     reference_weight: float = 0.25
+    empty_weight: float = 0.1
     variants: int = 12
     time_mean: float = 2.5
     time_deviation: float = 1.5
@@ -63,18 +70,23 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
-    held_out_every: int = 50
+    micro_batch: int = 0
+    validation_share: float = 0.15
+    validate_every: int = 25
+    patience: int = 4
+    held_out_every: int = 100
     sample_every: int = 200
     checkpoint_every: int = 100
     keep: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("rank", "steps", "batch", "keep"):
+        for name in ("rank", "steps", "batch", "keep", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"recipe: {name} must be at least 1, found {getattr(self, name)}")
-        if self.variants < 0:
-            raise InputError(f"recipe: variants must be at least 0, found {self.variants}")
-        for name in ("caption_dropout", "reference_dropout", "decay_share", "ema"):
+        for name in ("variants", "micro_batch", "patience"):
+            if getattr(self, name) < 0:
+                raise InputError(f"recipe: {name} must be at least 0, found {getattr(self, name)}")
+        for name in ("caption_dropout", "reference_dropout", "decay_share", "ema", "validation_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
         for name, words in (

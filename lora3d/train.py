@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -30,33 +31,73 @@ from lora3d.adapter import (
     effect,
     load_adapter,
     save_adapter,
+    trained_modules,
     use_adapters,
 )
 from lora3d.base import Base, load_base
-from lora3d.base.mini import Text
+from lora3d.base.text import Text
 from lora3d.cache import Cached, cache_rows
-from lora3d.checkpoint import check_resume, last_records, load_checkpoint, run_folder, save_checkpoint
+from lora3d.checkpoint import (
+    State,
+    load_checkpoint,
+    new_state,
+    read_log,
+    run_folder,
+    save_checkpoint,
+    settle_run,
+)
 from lora3d.dataset import Dataset, read_dataset
-from lora3d.device import choose_device, choose_dtype
-from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
+from lora3d.device import autocast, choose_device, choose_dtype
+from lora3d.diffusion import logit_normal_times, masked_mse, mix, target
 from lora3d.errors import InputError
-from lora3d.generate import GUIDANCE, STEPS, sample, to_image
-from lora3d.grid import pack, require_same_grid
+from lora3d.grid import require_same_grid
+from lora3d.progress import (
+    fixed_loss,
+    mean_loss,
+    overfit,
+    save_samples,
+    slot_weights,
+    split_validation,
+    spread,
+)
 from lora3d.recipe import TrainConfig, to_fields
 
-HELD_OUT_TIMES = 4
+WATCHED = 16
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The adapter's file, and the last numbers."""
+    """The adapter's file, and the numbers of the step that it is of."""
 
     adapter: Path
     steps: int
+    kept_step: int
     loss: float
+    validation: float | None
     held_out: float | None
     seconds: float
     examples_per_second: float
+
+
+@dataclass
+class Run:
+    """What a run is made of; `State` is what changes in it.
+
+    ``validation``, ``probe`` and ``held_out`` are looked at only: models kept aside, some trained on, the test side.
+    """
+
+    config: TrainConfig
+    dataset: Dataset
+    base: Base
+    dtype: torch.dtype
+    rows: Cached
+    validation: Cached
+    probe: Cached
+    held_out: Cached
+    state: State
+    out: Path
+    report: Callable[[str], None]
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -65,184 +106,192 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    accept_changes: bool = False,
     progress: bool = True,
     report: Callable[[str], None] = print,
 ) -> TrainResult:
     """Trains and proves one adapter; returns where it lies.
 
     Raises InputError for a dataset that is empty or made for another grid, a run folder in use or already
-    used (without ``resume``), and a loss that is not finite, naming the step and the assets.
+    used (without ``resume``), another recipe or dataset on resume (without ``accept_changes``), and a loss that
+    is not finite, naming the step and the assets.
     """
     with run_folder(out, resume):
         dataset = read_dataset(data)
-        device = choose_device(config.device)
-        dtype = choose_dtype(device, config.precision)
-        accelerator = Accelerator(
-            cpu=device.type == "cpu", mixed_precision="bf16" if dtype == torch.bfloat16 else "no"
-        )
-        base = load_base(config.base, device)
-        require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
         if not dataset.count("train"):
             raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
-        check_resume(out, config, dataset, base)
-        train_rows = cache_rows(base, dataset, config, "train", config.variants)
-        test_rows = cache_rows(base, dataset, config, "test")
-        report(
-            f"{train_rows.own} rows and {len(train_rows) - train_rows.own} variants to train on, "
-            f"{len(test_rows)} rows held out; {device.type}, {str(dtype)[6:]}"
+        device = choose_device(config.device)
+        base = load_base(config.base, device)
+        require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
+        dtype = choose_dtype(device, config.precision)
+        made_of = {
+            "recipe": to_fields(config),
+            "dataset": dataset.content_hash,
+            "base": base.revision,
+            "precision": str(dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+        }
+        holds = settle_run(out, made_of, accept=accept_changes)
+        dtype = getattr(torch, holds["precision"])
+        if holds["threads"] != made_of["threads"]:
+            report(
+                f"started with {holds['threads']} threads, now {made_of['threads']}: sums are rounded in another "
+                "order, the result will be equal but for that"
+            )
+        rows = cache_rows(base, dataset, config, "train", config.variants)
+        held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
+        rows, validation = split_validation(rows, dataset, config)
+        before = answer(base, rows.nothing)
+        state = new_state(*prepare(base, config))
+        run = Run(
+            config,
+            dataset,
+            base,
+            dtype,
+            rows,
+            spread(validation, dataset, WATCHED),
+            spread(rows, dataset, WATCHED // 2),
+            held_out,
+            state,
+            out,
+            report,
         )
-        return _run(config, dataset, base, accelerator, train_rows, test_rows, out, dtype, progress, report)
+        load_checkpoint(out, state, report)
+        run.history = read_log(out)
+        report(
+            f"{rows.own} rows and {len(rows) - rows.own} variants to train on, {len(validation)} rows to stop by, "
+            f"{dataset.count('test')} held out; {device.type}, {str(dtype)[6:]}"
+        )
+        if config.validation_share and not len(validation):
+            report("too few models to keep some aside: nothing says when to stop, all steps are taken")
+        seconds, first = take_steps(run, progress)
+        return finish(run, before, seconds, (state.step - first) * config.batch)
 
 
-@dataclass
-class Run:
-    """What goes from step to step; ``average`` is the moving average of ``parameters``, ``nothing`` says nothing."""
-
-    config: TrainConfig
-    base: Base
-    accelerator: Accelerator
-    rows: Cached
-    nothing: Tensor
-    parameters: list[nn.Parameter]
-    average: list[Tensor]
-    optimiser: torch.optim.Optimizer
-    step: int
-
-
-def _run(
-    config: TrainConfig,
-    dataset: Dataset,
-    base: Base,
-    accelerator: Accelerator,
-    rows: Cached,
-    held_out: Cached,
-    out: Path,
-    dtype: torch.dtype,
-    progress: bool,
-    report: Callable[[str], None],
-) -> TrainResult:
-    before = effect(base)
+def prepare(base: Base, config: TrainConfig) -> tuple[list[Tensor], torch.optim.Optimizer]:
+    """A fresh adapter on the base, and its optimiser."""
     parameters = attach(base, config.rank, config.alpha, config.targets, config.seed)
     optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        parameters,
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
+        fused=base.device.type in ("cpu", "cuda"),
     )
-    average = [p.detach().clone() for p in parameters]
-    first = load_checkpoint(out, parameters, average, optimiser, base.device)
-    nothing = base.embed([""]).tokens[0]
-    run = Run(config, base, accelerator, rows, nothing, parameters, average, optimiser, first)
-    started = time.monotonic()
-    running: float | None = None
-    score: float | None = None
+    return parameters, optimiser
+
+
+def take_steps(run: Run, progress: bool) -> tuple[float, int]:
+    """The loop. Returns its seconds and the step it began with.
+
+    Raises InputError when asked to stop (Ctrl-C), with a checkpoint saved.
+    """
+    config, state = run.config, run.state
+    first, started = state.step, time.monotonic()
     bar = tqdm(total=config.steps, initial=first, disable=not progress, unit="step", dynamic_ncols=True)
-    with bar, (out / "train.log.jsonl").open("a", encoding="utf-8") as log:
-        while run.step < config.steps:
+    with bar, stoppable() as asked, (run.out / "train.log.jsonl").open("a", encoding="utf-8") as log:
+        if not run.history and len(run.validation):
+            write_record(run, log, {"step": 0, **look(run)})
+        while not is_finished(state, config):
             record = take_step(run)
-            running = record["loss"] if running is None else 0.95 * running + 0.05 * record["loss"]
             bar.update()
-            bar.set_postfix(loss=f"{running:.4f}")
-            if _due(run.step, config.held_out_every, config) and len(held_out):
-                with _averaged(parameters, average):
-                    score = held_out_loss(base, held_out, nothing, config, accelerator)
-                record["held_out"] = score
+            bar.set_postfix(loss=f"{mean_loss([*run.history[-19:], record], state.step):.4f}")
+            if _due(state.step, config.validate_every, config) and len(run.validation):
+                record |= look(run)
+                keep_best(state, record["validation"])
+            if config.held_out_every and state.step % config.held_out_every == 0 and len(run.held_out):
+                with averaged(state.parameters, state.average):
+                    record["held_out"] = fixed_loss(run.base, run.held_out, config, run.dtype)
             record["seconds"] = round(time.monotonic() - started, 3)
-            log.write(json.dumps(record) + "\n")
-            log.flush()
-            if _due(run.step, config.sample_every, config) and len(held_out):
-                with _averaged(parameters, average):
-                    save_samples(base, held_out, out / "samples" / f"step-{run.step:06}.png", dtype)
-            if _due(run.step, config.checkpoint_every, config):
-                save_checkpoint(out, run.step, parameters, average, optimiser, config.keep)
-    seconds = time.monotonic() - started
-    loss = _finish(run, dataset, out, before, report)
-    rate = max(1, run.step - first) * config.batch / max(seconds, 1e-9)
-    return TrainResult(out / "adapter.safetensors", run.step, loss, score, seconds, rate)
+            write_record(run, log, record)
+            warning = overfit(run.history) if "validation" in record else None
+            if warning:
+                run.report(warning)
+            if _due(state.step, config.sample_every, config) and len(run.held_out):
+                make_samples(run)
+            ends = is_finished(state, config) or asked()
+            if ends or (config.checkpoint_every and state.step % config.checkpoint_every == 0):
+                os.fsync(log.fileno())
+                save_checkpoint(run.out, state, config.keep)
+            if asked() and not is_finished(state, config):
+                raise InputError(
+                    f"stopped as asked after step {state.step} of {config.steps}; it is saved: "
+                    "the same command with --resume goes on"
+                )
+    return time.monotonic() - started, first
 
 
 def take_step(run: Run) -> dict[str, Any]:
     """One step of the optimiser and the average; what to log of it. Raises InputError for a loss that is no number."""
-    config, base = run.config, run.base
-    batch = make_batch(run.rows, run.nothing, config, run.step, base.device)
-    with run.accelerator.autocast():
-        guess = base.denoise(batch["noisy"], batch["t"], Text(batch["text"]), batch["known"])
-    loss = masked_mse(guess.float(), batch["clean"], batch["weight"], base.moments[1]).mean()
-    run.accelerator.backward(loss)
-    norm = nn.utils.clip_grad_norm_(run.parameters, config.clip)
+    config, state = run.config, run.state
+    batch = make_batch(run.rows, config, state.step)
+    size = config.micro_batch or config.batch
+    loss = torch.zeros(())
+    for start in range(0, config.batch, size):
+        part = example_losses(run, batch, slice(start, start + size)).sum() / config.batch
+        part.backward()
+        loss += part.detach().cpu()
+    norm = nn.utils.clip_grad_norm_(state.parameters, config.clip)
     if not torch.isfinite(loss) or not torch.isfinite(norm):
         names = ", ".join(run.rows.ids[i] for i in batch["rows"].tolist())
         raise InputError(
-            f"the loss is {loss.item():g} (gradient {norm.item():g}) at step {run.step}; the batch was {names}. "
+            f"the loss is {loss.item():g} (gradient {norm.item():g}) at step {state.step}; the batch was {names}. "
             "Nothing of this step was saved; lower learning_rate or look at these assets"
         )
-    for group in run.optimiser.param_groups:
-        group["lr"] = config.learning_rate * rate_at(run.step, config)
-    run.optimiser.step()
-    run.optimiser.zero_grad(set_to_none=True)
-    run.step += 1
-    _update_average(run.average, run.parameters, config.ema, run.step)
-    return {"step": run.step, "loss": loss.item(), "gradient": norm.item()}
+    for group in state.optimiser.param_groups:
+        group["lr"] = config.learning_rate * rate_at(state.step, config)
+    state.optimiser.step()
+    state.optimiser.zero_grad(set_to_none=True)
+    state.step += 1
+    update_average(state.average, state.parameters, config.ema, state.step)
+    return {"step": state.step, "loss": loss.item(), "gradient": norm.item()}
 
 
-def _finish(run: Run, dataset: Dataset, out: Path, before: Tensor, report: Callable[[str], None]) -> float:
-    """Saves the averaged adapter with its card and proves the file; returns the last loss."""
-    with torch.no_grad():
-        for parameter, mean in zip(run.parameters, run.average, strict=True):
-            parameter.copy_(mean)
-    last = last_records(out)
-    metrics: dict[str, Any] = {
-        "steps": run.step,
-        "examples": run.step * run.config.batch,
-        "loss": last["loss"],
-        "held_out_loss": last.get("held_out"),
-    }
-    adapter = out / "adapter.safetensors"
-    card = make_card(run.config, dataset, run.base, metrics)
-    save_adapter(adapter, adapter_tensors(run.base), card, target_modules_of(run.base))
-    prove(adapter, run.base, before, run.config)
-    report(f"{adapter}: {os.path.getsize(adapter) / 2**20:.1f} MiB, loss {metrics['loss']:.4f}")
-    return float(metrics["loss"])
+def example_losses(run: Run, batch: dict[str, Tensor], part: slice) -> Tensor:
+    """The losses (b,) of a part of a batch of `make_batch`, on the base's device."""
+    base, rows = run.base, run.rows
+    here = {k: v[part].to(base.device) for k, v in batch.items() if k != "rows"}
+    index = batch["rows"][part]
+    clean = rows.latents[index].to(base.device, torch.float32)
+    said = rows.text(index).to(base.device)
+    text: Text = said.where(~here["silent"], rows.nothing.to(base.device))
+    alpha, sigma = base.levels(here["t"])
+    noisy = torch.where(here["known"][:, :, None, None, None], clean, mix(clean, here["noise"], alpha, sigma))
+    with autocast(base.device, run.dtype):
+        found = base.denoise(noisy, here["t"], text, here["known"])
+    wanted = target(base.prediction, clean, here["noise"], alpha, sigma)
+    return masked_mse(found.float(), wanted, here["weight"], base.moments[1])
 
 
-def rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate's factor: linear warm-up, constant, linear decay to zero."""
-    left = (config.steps - step) / max(1, round(config.steps * config.decay_share))
-    return min(1.0, (step + 1) / max(1, config.warmup), left)
-
-
-def make_batch(
-    rows: Cached, nothing: Tensor, config: TrainConfig, step: int, device: torch.device
-) -> dict[str, Tensor]:
+def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor]:
     """Step ``step``'s batch; a function of (seed, step) and the rows alone.
 
-    Rows come in shuffled rounds, so that each is seen equally often; variants take every other place.
+    Returns ``rows`` (b,), ``noise`` (b, slots, c, h, w), ``t`` (b,), ``silent`` (b,) bool: the sentence is left
+    out, ``known`` (b, slots) bool and ``weight`` (b, slots). Rows come in shuffled rounds, so that each is seen
+    equally often; variants take every other place.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    picked = [_row_at(step * config.batch + i, rows, config.seed) for i in range(config.batch)]
-    index = torch.tensor(picked)
-    clean = rows.latents[index].to(device, torch.float32)
-    text = rows.sentences[index].to(device, torch.float32)
-    t = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator).to(device)
-    noise = torch.randn(clean.shape, generator=generator).to(device)
-    silent = torch.rand(config.batch, generator=generator) < config.caption_dropout
-    unseen = torch.rand(config.batch, generator=generator) < config.reference_dropout
-    # An example with neither would teach only what the base says unasked; a sentence stays then.
-    silent &= ~unseen
-    known = torch.zeros(clean.shape[:2], dtype=torch.bool)
-    known[:, 0] = ~unseen
-    known = known.to(device)
-    weight = (~known).float()
-    weight[:, 0] *= config.reference_weight
+    n = config.batch
+    picked = [row_at(step * n + i, rows, config.seed) for i in range(n)]
+    t = logit_normal_times(n, config.time_mean, config.time_deviation, generator)
+    noise = torch.randn(n, *rows.latents.shape[1:], generator=generator)
+    silent = torch.rand(n, generator=generator) < config.caption_dropout
+    unseen = torch.rand(n, generator=generator) < config.reference_dropout
+    drawn, weight = slot_weights(rows.slots, config)
+    known = drawn & ~unseen[:, None]
     return {
-        "rows": index,
-        "clean": clean,
-        "noisy": torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t)),
+        "rows": torch.tensor(picked),
+        "noise": noise,
         "t": t,
-        "text": torch.where(silent.to(device)[:, None, None], nothing, text),
+        # An example with neither would teach only what the base says unasked; a sentence stays then.
+        "silent": silent & known.any(1),
         "known": known,
-        "weight": weight,
+        "weight": weight * ~known,
     }
 
 
-def _row_at(position: int, rows: Cached, seed: int) -> int:
+def row_at(position: int, rows: Cached, seed: int) -> int:
+    """The row at a place of the endless order of rows."""
     others = len(rows) - rows.own
     first, n = 0, rows.own
     if others:
@@ -252,47 +301,78 @@ def _row_at(position: int, rows: Cached, seed: int) -> int:
     return first + int(np.random.default_rng([seed, lap, first]).permutation(n)[place])
 
 
-@torch.no_grad()
-def held_out_loss(
-    base: Base, rows: Cached, nothing: Tensor, config: TrainConfig, accelerator: Accelerator, most: int = 64
-) -> float:
-    """Mean loss on held-out rows, drawing and sentence given, at fixed times and noise, so that runs compare."""
-    times = held_out_times(HELD_OUT_TIMES, config.time_mean, config.time_deviation)
-    losses = []
-    for start in range(0, min(len(rows), most), 8):
-        clean = rows.latents[start : start + 8].to(base.device, torch.float32)
-        text = rows.sentences[start : start + 8].to(base.device, torch.float32)
-        known = torch.zeros(clean.shape[:2], dtype=torch.bool, device=base.device)
-        known[:, 0] = True
-        for k, value in enumerate(times):
-            generator = torch.Generator().manual_seed(start * HELD_OUT_TIMES + k)
-            noise = torch.randn(clean.shape, generator=generator).to(base.device)
-            t = value.expand(len(clean)).to(base.device)
-            noisy = torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t))
-            with accelerator.autocast():
-                guess = base.denoise(noisy, t, Text(text), known)
-            losses.extend(masked_mse(guess.float(), clean, (~known).float(), base.moments[1]).tolist())
-    return sum(losses) / len(losses)
+def rate_at(step: int, config: TrainConfig) -> float:
+    """The learning rate's factor: linear warm-up, constant, linear decay to zero."""
+    left = (config.steps - step) / max(1, round(config.steps * config.decay_share))
+    return min(1.0, (step + 1) / max(1, config.warmup), left)
 
 
-@torch.no_grad()
-def save_samples(base: Base, rows: Cached, path: Path, dtype: torch.dtype, most: int = 4) -> None:
-    """Grids for the first held-out drawings from fixed seeds, one below the other, the truth beside each."""
-    path.parent.mkdir(exist_ok=True)
-    n = min(most, len(rows))
-    clean = rows.latents[:n].to(base.device, torch.float32)
-    known = torch.zeros(clean.shape[:2], dtype=torch.bool, device=base.device)
-    known[:, 0] = True
-    text = Text(rows.sentences[:n].to(base.device, torch.float32))
-    noise = torch.stack(
-        [torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(n)]
+def look(run: Run) -> dict[str, float]:
+    """The averaged adapter's loss on the models kept aside and on some of those trained on."""
+    with averaged(run.state.parameters, run.state.average):
+        return {
+            "validation": fixed_loss(run.base, run.validation, run.config, run.dtype),
+            "trained": fixed_loss(run.base, run.probe, run.config, run.dtype),
+        }
+
+
+def keep_best(state: State, loss: float) -> None:
+    """Keeps the average if its loss is the least so far."""
+    if loss < state.best_loss:
+        state.best_loss, state.best_step = loss, state.step
+        for best, mean in zip(state.best, state.average, strict=True):
+            best.copy_(mean)
+
+
+def is_finished(state: State, config: TrainConfig) -> bool:
+    """All steps taken, or none of the last looks better than the best."""
+    waited = state.step - state.best_step
+    stale = bool(config.patience and state.best_step and waited >= config.patience * config.validate_every)
+    return state.step >= config.steps or stale
+
+
+def make_samples(run: Run) -> None:
+    with averaged(run.state.parameters, run.state.average):
+        path = run.out / "samples" / f"step-{run.state.step:06}.png"
+        for line in save_samples(
+            run.base, run.held_out.pick(list(range(min(4, len(run.held_out))))), run.rows, path, run.dtype
+        ):
+            run.report(f"step {run.state.step}: {line}")
+
+
+def finish(run: Run, before: Tensor, seconds: float, examples: int) -> TrainResult:
+    """Saves the adapter with its card once the file is proved."""
+    config, state, out = run.config, run.state, run.out
+    kept, step = (state.best, state.best_step) if state.best_step else (state.average, state.step)
+    with torch.no_grad():
+        for parameter, value in zip(state.parameters, kept, strict=True):
+            parameter.copy_(value)
+    held_out = fixed_loss(run.base, run.held_out, config, run.dtype) if len(run.held_out) else None
+    validation = state.best_loss if state.best_step else None
+    loss = mean_loss(run.history, step)
+    metrics: dict[str, Any] = {
+        "steps": step,
+        "examples": step * config.batch,
+        "loss": loss,
+        "validation_loss": validation,
+        "held_out_loss": held_out,
+    }
+    adapter, unproved = out / "adapter.safetensors", out / "adapter.unproved"
+    card = make_card(config, run.dataset, run.base, metrics)
+    save_adapter(unproved, adapter_tensors(run.base), card, trained_modules(run.base))
+    prove(unproved, run.base, before, run.rows.nothing)
+    unproved.replace(adapter)
+    looks = [r["validation"] for r in run.history if "validation" in r]
+    if validation is not None and validation >= looks[0]:
+        run.report(
+            f"on the models kept aside the adapter ({validation:.4f}) is no better than the base ({looks[0]:.4f}): "
+            "lower learning_rate, or give it more models"
+        )
+    run.report(
+        f"{adapter}: step {step} of {state.step}, {os.path.getsize(adapter) / 2**20:.1f} MiB, loss {loss:.4f}"
     )
-    made = sample(base, noise.to(base.device), clean, known, text, STEPS, GUIDANCE, dtype)
-    both = [
-        np.concatenate([pack(base.grid, base.decode(x[None])[0].cpu().numpy()) for x in pair], axis=1)
-        for pair in zip(made, clean, strict=True)
-    ]
-    to_image(np.concatenate(both)).save(path)
+    rate = examples / max(seconds, 1e-9)
+    return TrainResult(adapter, state.step, step, loss, validation, held_out, seconds, rate)
 
 
 def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[str, Any]) -> AdapterCard:
@@ -317,47 +397,76 @@ def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[s
     )
 
 
-def target_modules_of(base: Base) -> list[str]:
-    """The names of the layers that carry the adapter being trained."""
-    suffix = ".lora_A.style"
-    return sorted(n.removesuffix(suffix) for n, _ in base.unet.named_modules() if n.endswith(suffix))
+@torch.no_grad()
+def answer(base: Base, nothing: Text) -> Tensor:
+    """`effect`, checked to be finite. Raises InputError naming the first damaged weight."""
+    found = effect(base, nothing)
+    if not torch.isfinite(found).all():
+        bad = [n for n, p in base.network.named_parameters() if not torch.isfinite(p).all()]
+        what = f"{bad[0]} and {len(bad) - 1} more hold numbers" if bad else "its answer holds numbers"
+        raise InputError(f"base {base.name!r} is damaged: {what} that are not finite; get its files anew")
+    return found
 
 
-def prove(adapter: Path, base: Base, before: Tensor, config: TrainConfig) -> None:
-    """Loads the file into a fresh base: its effect must equal the trained one's, and must not be nothing."""
-    with torch.no_grad():
-        trained = effect(base)
-        fresh = load_base(config.base, base.device)
-        load_adapter(fresh, adapter, "proof")
-        use_adapters(fresh, {"proof": 1.0})
-        loaded = effect(fresh)
+def prove(file: Path, base: Base, before: Tensor, nothing: Text) -> None:
+    """Loads the file in place of what was trained: its effect must be the same, and must not be nothing."""
+    trained = effect(base, nothing)
+    base.network.delete_adapters("style")
+    load_adapter(base, file, "proof")
+    use_adapters(base, {"proof": 1.0})
+    loaded = effect(base, nothing)
     moved = (trained - before).abs().max().item()
     off = (loaded - trained).abs().max().item()
-    if moved <= 1e-6 or off > 1e-4 * max(1.0, trained.abs().max().item()):
-        adapter.rename(adapter.with_suffix(".broken"))
+    if not moved > 1e-6 or not off <= 1e-4 * max(1.0, trained.abs().max().item()):
         raise InputError(
             f"the saved adapter was loaded back and moves the output by {moved:.2g}, {off:.2g} away from the "
-            "trained one: it is not kept as a result"
+            f"trained one: it stays {file.name} and is not kept as a result"
         )
+
+
+def write_record(run: Run, log: Any, record: dict[str, Any]) -> None:
+    run.history.append(record)
+    log.write(json.dumps(record) + "\n")
+    log.flush()
 
 
 def _due(step: int, every: int, config: TrainConfig) -> bool:
     return bool(every) and (step % every == 0 or step == config.steps)
 
 
-def _update_average(average: list[Tensor], parameters: list[nn.Parameter], decay: float, step: int) -> None:
+def update_average(average: list[Tensor], parameters: list[Tensor], decay: float, step: int) -> None:
     with torch.no_grad():
-        for mean, parameter in zip(average, parameters, strict=True):
-            mean.lerp_(parameter, 1 - min(decay, (1 + step) / (10 + step)))
+        torch._foreach_lerp_(average, parameters, 1 - min(decay, (1 + step) / (10 + step)))
 
 
 @contextmanager
-def _averaged(parameters: list[nn.Parameter], average: list[Tensor]) -> Iterator[None]:
+def averaged(parameters: list[Tensor], average: list[Tensor]) -> Iterator[None]:
     """Runs the block with the averaged weights in place."""
     current = [p.detach().clone() for p in parameters]
     with torch.no_grad():
-        for p, mean in zip(parameters, average, strict=True):
-            p.copy_(mean)
+        torch._foreach_copy_(parameters, average)
         yield
-        for p, value in zip(parameters, current, strict=True):
-            p.copy_(value)
+        torch._foreach_copy_(parameters, current)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Says whether Ctrl-C was pressed (or the process told to end); the second time it works as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    pressed: list[int] = []
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def press(number: int, frame: object) -> None:
+        pressed.append(number)
+        for each, handler in earlier.items():
+            signal.signal(each, handler)
+
+    for number in earlier:
+        signal.signal(number, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -12,7 +12,8 @@ import torch
 
 from lora3d.adapter import verify
 from lora3d.adapter_publish import publish
-from lora3d.base import load_base
+from lora3d.base.text import Text
+from lora3d.cache import Cached
 from lora3d.card import read_card
 from lora3d.checkpoint import run_folder
 from lora3d.cli import main
@@ -24,7 +25,7 @@ from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
 from lora3d.recipe import TrainConfig
 from lora3d.render import render_tiles
-from lora3d.train import Cached, make_batch, rate_at, train
+from lora3d.train import make_batch, rate_at, train
 from tests.conftest import make_box
 
 GRID = PRESETS["box6"]
@@ -72,6 +73,7 @@ def config(toy_base) -> TrainConfig:
         batch=2,
         learning_rate=5e-3,
         warmup=2,
+        validation_share=0,
         held_out_every=6,
         sample_every=0,
         checkpoint_every=4,
@@ -162,25 +164,35 @@ def test_a_loss_that_is_not_finite_names_step_and_assets_and_saves_nothing(confi
 
 
 def test_every_row_is_seen_equally_often(config):
-    rows = Cached([str(i) for i in range(5)], torch.zeros(5, 7, 1, 1, 1), torch.zeros(5, 2, 3), 5)
-    seen = [
-        i
-        for step in range(10)
-        for i in make_batch(rows, torch.zeros(2, 3), config, step, torch.device("cpu"))["rows"].tolist()
-    ]
+    rows = blank_rows(5)
+    seen = [i for step in range(10) for i in make_batch(rows, config, step)["rows"].tolist()]
     assert sorted(seen) == sorted(list(range(5)) * 4)
     assert all(sorted(seen[k : k + 5]) == list(range(5)) for k in range(0, 20, 5))
 
 
-def test_a_batch_depends_on_seed_and_step_alone(config, toy_base):
-    base = load_base(toy_base)
-    rows = Cached(["a", "b", "c"], torch.randn(3, *base.latent_shape), torch.randn(3, 16, 32), 3)
-    nothing = base.embed([""]).tokens[0]
-    first, again = (make_batch(rows, nothing, config, 5, base.device) for _ in range(2))
+def test_a_batch_depends_on_seed_and_step_alone(config):
+    rows = blank_rows(3)
+    first, again, next_one = (make_batch(rows, config, step) for step in (5, 5, 6))
     assert all(torch.equal(first[k], again[k]) for k in first)
-    assert not torch.equal(first["noisy"], make_batch(rows, nothing, config, 6, base.device)["noisy"])
-    known = first["known"]
-    assert torch.equal(first["noisy"][known], first["clean"][known]) and not first["weight"][known].any()
+    assert not torch.equal(first["noise"], next_one["noise"])
+
+
+def test_what_is_given_counts_nothing_and_one_of_drawing_and_sentence_stays(config):
+    batch = make_batch(
+        blank_rows(3), replace(config, batch=64, reference_dropout=0.5, caption_dropout=0.5), 0
+    )
+    known, weight = batch["known"], batch["weight"]
+    assert not weight[known].any() and torch.all(weight[~known] > 0)
+    assert torch.all(weight[~known[:, 0], 0] == config.reference_weight)
+    assert not known[:, 1:].any() and not (batch["silent"] & ~known[:, 0]).any()
+    assert 0 < known[:, 0].sum() < 64 and 0 < batch["silent"].sum() < 64
+
+
+def blank_rows(n: int) -> Cached:
+    said, texts = torch.zeros(n, dtype=torch.long), Text(torch.zeros(1, 2, 3))
+    return Cached(
+        [str(i) for i in range(n)], torch.zeros(n, 7, 1, 1, 1), said, texts, n, ("reference", *["rgb"] * 6)
+    )
 
 
 def test_the_rate_warms_up_stays_and_falls_to_zero():

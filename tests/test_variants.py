@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from lora3d.base.text import Text
 from lora3d.data_prep.variants import STRETCH, make_variants, stretch
 from lora3d.grid import PRESETS
 from lora3d.mesh import face_normals, glb_bytes
@@ -50,12 +51,10 @@ def test_variants_are_solids_of_the_same_colour_that_differ():
 
 
 def test_variants_take_half_of_what_is_seen():
-    rows = Cached([str(i) for i in range(9)], torch.zeros(9, 7, 1, 1, 1), torch.zeros(9, 2, 3), 3)
+    said, texts = torch.zeros(9, dtype=torch.long), Text(torch.zeros(1, 2, 3))
+    slots = ("reference", *["rgb"] * 6)
+    rows = Cached([str(i) for i in range(9)], torch.zeros(9, 7, 1, 1, 1), said, texts, 3, slots)
     config = TrainConfig(batch=6)
-    seen = [
-        i
-        for step in range(6)
-        for i in make_batch(rows, torch.zeros(2, 3), config, step, torch.device("cpu"))["rows"].tolist()
-    ]
+    seen = [i for step in range(6) for i in make_batch(rows, config, step)["rows"].tolist()]
     assert sorted(i for i in seen if i < 3) == sorted([0, 1, 2] * 6)
     assert sorted(i for i in seen if i >= 3) == sorted([3, 4, 5, 6, 7, 8] * 3)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lora3d.base.mini import MiniBase, Text
+    from lora3d.base.mini import MiniBase
+    from lora3d.base.text import Text
 
 MINI = Path(__file__).parent / "mini_weights"
 
@@ -22,7 +23,12 @@ class Base(Protocol):
     """What the trainer, the generator and the adapters ask of a base.
 
     Latents are (b, slots, c, h, w): a slot is what the base encodes as one tile; ``latent_shape`` is theirs
-    without b, ``moments`` (2, c) their mean and deviation by channel. ``revision`` is the SHA-256 of its weights.
+    without b, ``moments`` (2, c) their mean and deviation by channel, ``slot_channels`` what each slot shows.
+    ``revision`` is the SHA-256 of its weights. ``network`` is what carries adapters, ``component`` its name in
+    an adapter's keys (unet or transformer).
+
+    At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
+    ``prediction`` says: sample (x_0), epsilon, v_prediction or flow_prediction; see `lora3d.diffusion.target`.
     """
 
     @property
@@ -32,7 +38,11 @@ class Base(Protocol):
     @property
     def grid(self) -> ViewGrid: ...
     @property
-    def unet(self) -> Any: ...
+    def network(self) -> Any: ...
+    @property
+    def component(self) -> str: ...
+    @property
+    def prediction(self) -> str: ...
     @property
     def scheduler(self) -> Any: ...
     @property
@@ -40,9 +50,12 @@ class Base(Protocol):
     @property
     def slots(self) -> int: ...
     @property
+    def slot_channels(self) -> tuple[str, ...]: ...
+    @property
     def moments(self) -> Tensor: ...
     @property
     def latent_shape(self) -> tuple[int, int, int, int]: ...
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]: ...
     def encode(self, tiles: Tensor) -> Tensor: ...
     def decode(self, latents: Tensor) -> Tensor: ...
     def embed(self, texts: list[str]) -> Text: ...

@@ -18,7 +18,6 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from lora3d.base.codec import Inverse, invert_encoder
+from lora3d.base.text import Text
 from lora3d.camera import Camera, rays
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, read_grid
@@ -36,16 +36,6 @@ PATCH = 8
 LATENT_CHANNELS = 64
 RAY_CHANNELS = 18
 INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1 + RAY_CHANNELS
-
-
-@dataclass(frozen=True)
-class Text:
-    """A batch of embedded sentences: (b, tokens, d) float32."""
-
-    tokens: Tensor
-
-    def __getitem__(self, index: Any) -> Text:
-        return Text(self.tokens[index])
 
 
 @dataclass(frozen=True)
@@ -80,6 +70,27 @@ class MiniBase:
     def slots(self) -> int:
         """Latent tiles a grid: the drawing and one for each camera."""
         return self.grid.columns
+
+    @property
+    def network(self) -> UNet2DConditionModel:
+        return self.unet
+
+    @property
+    def component(self) -> str:
+        return "unet"
+
+    @property
+    def prediction(self) -> str:
+        return "sample"
+
+    @property
+    def slot_channels(self) -> tuple[str, ...]:
+        """What each slot shows, by its first cell."""
+        return tuple(cell.channel for cell in self.grid.cells[: self.grid.columns])
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of the clean latents and of the noise is in x_t: 1 − t and t."""
+        return 1 - t, t
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

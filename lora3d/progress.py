@@ -1,0 +1,156 @@
+"""What a run says of itself: losses at fixed noise, sample grids, and whether it still learns the style."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lora3d.base import Base
+from lora3d.cache import Cached
+from lora3d.dataset import Dataset
+from lora3d.device import autocast
+from lora3d.diffusion import held_out_times, masked_mse, mix, target
+from lora3d.generate import GUIDANCE, STEPS, sample, to_image
+from lora3d.grid import pack
+from lora3d.recipe import TrainConfig
+
+FIXED_TIMES = 4
+FEW_MODELS = 5
+OVERFIT = 1.02
+
+
+def split_validation(rows: Cached, dataset: Dataset, config: TrainConfig) -> tuple[Cached, Cached]:
+    """The training side in two, by subject: what is trained on, and what tells when to stop.
+
+    Variants of a model go where the model goes; none are looked at. The second part is empty where
+    ``validation_share`` is 0 or there are fewer than `FEW_MODELS` models or two subjects.
+    """
+    about = {row["id"]: row for row in dataset.index}
+    models: dict[str, set[str]] = defaultdict(set)
+    for name in rows.ids[: rows.own]:
+        models[about[name]["subject"]].add(about[name]["file"] or name)
+    total = sum(map(len, models.values()))
+    aside: set[str] = set()
+    if config.validation_share and total >= FEW_MODELS:
+        for subject in sorted(models, key=lambda s: hashlib.sha256(f"{config.seed} {s}".encode()).digest()):
+            if (
+                len(aside) + 1 < len(models)
+                and sum(len(models[s]) for s in aside) < config.validation_share * total
+            ):
+                aside.add(subject)
+    kept_aside = [about[name.partition("~")[0]]["subject"] in aside for name in rows.ids]
+    train = [i for i, hidden in enumerate(kept_aside) if not hidden]
+    watched = [i for i, hidden in enumerate(kept_aside[: rows.own]) if hidden]
+    return rows.pick(train), rows.pick(watched)
+
+
+def spread(rows: Cached, dataset: Dataset, most: int) -> Cached:
+    """At most so many of the dataset's own rows: one of each model first, then the second of each, …"""
+    about = {row["id"]: row["file"] or row["id"] for row in dataset.index}
+    turn: dict[str, int] = defaultdict(int)
+    order = []
+    for i, name in enumerate(rows.ids[: rows.own]):
+        order.append((turn[about[name]], i))
+        turn[about[name]] += 1
+    return rows.pick([i for _, i in sorted(order)[:most]])
+
+
+def slot_weights(slots: tuple[str, ...], config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Which slots hold the drawing, (slots,) bool, and how much each counts when it is not given, (slots,)."""
+    drawn = torch.tensor([s.startswith("reference") for s in slots])
+    empty = torch.tensor([s == "empty" for s in slots])
+    weight = torch.where(drawn, config.reference_weight, torch.where(empty, config.empty_weight, 1.0))
+    return drawn, weight
+
+
+@torch.no_grad()
+def fixed_loss(base: Base, rows: Cached, config: TrainConfig, dtype: torch.dtype) -> float:
+    """Mean loss, drawing and sentence given, at fixed times and noise for each row, so that runs compare."""
+    times = held_out_times(FIXED_TIMES, config.time_mean, config.time_deviation).to(base.device)
+    drawn, weight = slot_weights(rows.slots, config)
+    losses = []
+    for start in range(0, len(rows), 8):
+        index = torch.arange(start, min(start + 8, len(rows)))
+        clean = rows.latents[index].to(base.device, torch.float32)
+        known = drawn.expand(len(index), -1).to(base.device)
+        counted = (weight * ~drawn).expand(len(index), -1).to(base.device)
+        text = rows.text(index).to(base.device)
+        for k, value in enumerate(times):
+            noise = fixed_noise(base, [i * FIXED_TIMES + k for i in index.tolist()])
+            t = value.expand(len(clean))
+            alpha, sigma = base.levels(t)
+            noisy = torch.where(known[:, :, None, None, None], clean, mix(clean, noise, alpha, sigma))
+            with autocast(base.device, dtype):
+                answer = base.denoise(noisy, t, text, known).float()
+            wanted = target(base.prediction, clean, noise, alpha, sigma)
+            losses.extend(masked_mse(answer, wanted, counted, base.moments[1]).tolist())
+    return sum(losses) / len(losses)
+
+
+def fixed_noise(base: Base, seeds: list[int]) -> Tensor:
+    """Noise (b, slots, c, h, w), each grid from its own seed."""
+    made = [torch.randn(base.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
+    return torch.stack(made).to(base.device)
+
+
+@torch.no_grad()
+def save_samples(base: Base, rows: Cached, trained: Cached, path: Path, dtype: torch.dtype) -> list[str]:
+    """Grids for the rows' drawings from fixed seeds, one below the other, the truth beside each.
+
+    Returns a line for each sample that copies: whose views lie much nearer to one of ``trained`` than to its truth.
+    """
+    path.parent.mkdir(exist_ok=True)
+    clean = rows.latents.to(base.device, torch.float32)
+    known = torch.tensor([s.startswith("reference") for s in rows.slots], device=base.device)
+    text = rows.text(torch.arange(len(rows))).to(base.device)
+    noise = fixed_noise(base, list(range(len(rows))))
+    made = sample(base, noise, clean, known.expand(len(rows), -1), text, STEPS, GUIDANCE, dtype)
+    both = [
+        np.concatenate([pack(base.grid, base.decode(x[None])[0].float().cpu().numpy()) for x in pair], axis=1)
+        for pair in zip(made, clean, strict=True)
+    ]
+    to_image(np.concatenate(both)).save(path)
+    own = trained.latents[: trained.own].to(base.device, torch.float32)[:, ~known].flatten(1)
+    views = made[:, ~known].flatten(1)
+    distance = torch.cdist(views, own)
+    off = (views - clean[:, ~known].flatten(1)).norm(dim=1)
+    return [
+        f"the sample for {rows.ids[i]!r} is a copy of {trained.ids[int(distance[i].argmin())]!r}"
+        for i in range(len(rows))
+        if distance[i].min() < 0.5 * off[i]
+    ]
+
+
+def overfit(history: list[dict[str, Any]]) -> str | None:
+    """A warning when the loss rises on the models kept aside and falls on those trained on; said once.
+
+    history: the records of the log; ``validation`` and ``trained`` are losses at the same fixed noise.
+    """
+    looks = [r for r in history if "validation" in r and r["step"]]
+    apart = [_is_apart(looks[: n + 1]) for n in range(len(looks))]
+    if not apart or not apart[-1] or any(apart[:-1]):
+        return None
+    best, last = min(looks, key=lambda r: r["validation"]), looks[-1]
+    return (
+        f"over-fit since step {best['step']}: on the models kept aside the loss went from "
+        f"{best['validation']:.4f} to {last['validation']:.4f}, on those trained on from {best['trained']:.4f} to "
+        f"{last['trained']:.4f}; the adapter of step {best['step']} is kept. More models, variants or a lower "
+        "rank would help"
+    )
+
+
+def _is_apart(looks: list[dict[str, Any]]) -> bool:
+    best, last = min(looks, key=lambda r: r["validation"]), looks[-1]
+    return last["validation"] > OVERFIT * best["validation"] and last["trained"] < best["trained"]
+
+
+def mean_loss(history: list[dict[str, Any]], step: int, last: int = 20) -> float:
+    """The mean of the last losses up to a step."""
+    losses = [r["loss"] for r in history if "loss" in r and r["step"] <= step][-last:]
+    return sum(losses) / len(losses)
