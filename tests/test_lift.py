@@ -131,18 +131,20 @@ def test_what_cannot_be_lifted_is_said():
     tiles = render_tiles(SHAPES["box"], GRID)
     broken = tiles.copy()
     broken[3, 5, 5] = np.nan
-    plain = PRESETS["zero123plus"]
-    empty = np.zeros((len(plain.cells), plain.tile, plain.tile, 3), np.float32)
+    plain = PRESETS["zero123plus"].with_tile(32)
+    coloured = render_tiles(SHAPES["box"], plain)
     blank = tiles.copy()
     blank[list(GRID.indices("depth"))] = 0
     blank[list(GRID.indices("rgb"))] = GRID.background
     for arguments, fields, reason in (
-        ((tiles, GRID), {"method": "magic"}, "expected one of fuse"),
+        ((tiles, GRID), {"method": "magic"}, "expected one of fuse, normals"),
         ((tiles, GRID), {"faces": 3}, "100 faces"),
         ((tiles, GRID), {"resolution": 4}, "16 to 512"),
         ((tiles[1:], GRID), {}, "shape"),
         ((broken, GRID), {}, "no numbers"),
-        ((empty, plain), {}, "no such pair"),
+        ((coloured, plain), {"method": "fuse"}, "no such pair"),
+        ((coloured, plain), {"method": "normals"}, "a normal cell for every rgb cell"),
+        ((0 * coloured, plain), {}, "no object"),
         ((blank, GRID), {}, "no object"),
     ):
         with pytest.raises(InputError, match=reason):

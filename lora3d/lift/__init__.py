@@ -1,64 +1,100 @@
-"""Lifting: a grid of views to one textured, closed mesh. One file a method; `fuse` needs no training."""
+"""Lifting: a grid of views to one textured, closed mesh. One file a method, from views to a signed field."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
-from lora3d.lift.fuse import HALF, disagreement, signed_field
+from lora3d.lift.fuse import HALF, signed_field
+from lora3d.lift.hull import hull_field
 from lora3d.lift.surface import clear, extract
 from lora3d.lift.texture import bake
-from lora3d.lift.views import DepthViews, read_views
-from lora3d.mesh import Mesh
+from lora3d.lift.views import UNKNOWN, GridViews, read_views
+from lora3d.mesh import Material, Mesh
+from lora3d.render import render
 
-METHODS: tuple[str, ...] = ("fuse",)
+Method = Literal["fuse", "normals", "field", "hull"]
+METHODS: tuple[Method, ...] = ("fuse", "normals", "field", "hull")
 
 
 def lift(
     tiles: Array,
     grid: ViewGrid,
     *,
-    method: Literal["fuse"] = "fuse",
+    method: Method | None = None,
     faces: int = 5000,
     texture: int = 512,
     resolution: int | None = None,
     seed: int = 0,
 ) -> Mesh:
-    """One closed mesh with a baked texture, in the grid's frame, from its rgb and depth cells.
+    """One closed mesh with a baked texture, in the grid's frame, from the views of its rgb cells.
 
     Args:
         tiles: (cells, t, t, 3) float32 in [0, 1], as `grid.unpack` or a generator gives them.
-        method: ``fuse``: signed distances on a voxel grid, see `lora3d.lift.fuse`.
+        method: ``fuse``: rgb and depth (or positions) to signed distances, see `lora3d.lift.fuse`;
+            ``normals``: rgb and normals, and ``field``: rgb alone, fitted until they are drawn again, see
+            `lora3d.lift.field`; ``hull``: silhouettes alone. By default the first of these whose cells the grid has.
         faces: at most this many triangles; flat parts take fewer.
         texture: side of the square texture in texels.
-        resolution: voxels along the side of the fused cube; by default 1.5 a pixel, from 64 to 160.
-        seed: for methods that draw numbers; ``fuse`` draws none.
+        resolution: voxels along the side of the solid's cube; by default 1.5 a pixel, from 64 to 160.
+        seed: of ``normals`` and ``field``; the others draw no numbers.
 
-    Raises InputError for an unknown method, a budget that no solid fits, a grid without rgb and depth cells of
-    the same cameras, and tiles that show no object.
+    Raises InputError for an unknown method, a budget that no solid fits, a grid without the cells that the
+    method needs, and tiles that show no object.
     """
-    if method not in METHODS:
-        raise InputError(f"no lift method {method!r}: expected one of {', '.join(METHODS)}")
     if faces < 100 or texture < 16:
         raise InputError(f"a lift needs at least 100 faces and a 16 px texture, found {faces} and {texture}")
     views = read_views(tiles, grid)
     n = min(max(grid.tile * 3 // 2, 64), 160) if resolution is None else resolution
-    if not 16 <= n <= 512:
-        raise InputError(f"a lift's resolution is 16 to 512 voxels, found {n}")
-    field = solid_field(views, n)
+    field = solid_field(views, n, method=method, seed=seed)
     vertices, triangles = extract(field, HALF, faces)
+    if not has_depth(views):
+        views = _with_depth_of(views, vertices, triangles)
     # Studio grids carry their light in the colours: lit again, it would count twice.
     return bake(vertices, triangles, views, texture, unlit=grid.shading == "studio")
 
 
-def solid_field(views: DepthViews, resolution: int) -> Array:
-    """The field (resolution,)³ of the solid that is kept, below 0 inside; see `lora3d.lift.fuse.signed_field`."""
-    doubt = disagreement(views)
-    # Views that disagree are smoothed, in voxels, and leave loose pieces where they happen to meet; true ones
-    # (doubt about 0) keep every edge and every piece. Grids of a small base stand at 0.2 to 0.4.
-    field = gaussian_filter(signed_field(views, resolution, doubt), min(8 * doubt, 2.0))
-    return clear(field, 1e-3 + 0.05 * doubt)
+def solid_field(views: GridViews, resolution: int, *, method: Method | None = None, seed: int = 0) -> Array:
+    """The field (resolution,)³ of the solid, below 0 inside, over [−HALF, HALF]³ in world units; see `lift`."""
+    if not 16 <= resolution <= 512:
+        raise InputError(f"a lift's resolution is 16 to 512 voxels, found {resolution}")
+    if method is None:
+        method = "fuse" if has_depth(views) else "field" if views.normal is None else "normals"
+    if method not in METHODS:
+        raise InputError(f"no lift method {method!r}: expected one of {', '.join(METHODS)}")
+    if method == "fuse":
+        if not has_depth(views):
+            raise InputError(
+                "fuse needs depth (or position) cells of the same cameras as the rgb cells; found no such pair: "
+                "use a grid with depth, as the preset box6, or the method field"
+            )
+        field, doubt = signed_field(views, resolution)
+        # Views that disagree are smoothed, in voxels, and leave loose pieces where they happen to meet; true ones
+        # (doubt about 0) keep every edge and every piece. Grids of a small base stand at 0.2 to 0.4.
+        return clear(gaussian_filter(field, min(8 * doubt, 2.0)), 1e-3 + 0.05 * doubt)
+    if method == "hull":
+        return clear(hull_field(views, resolution), 0.01)
+    from lora3d.lift.field import fit_field  # it brings torch
+
+    if method == "normals" and views.normal is None:
+        raise InputError("the method normals needs a normal cell for every rgb cell: use the method field")
+    if method == "field":
+        views = replace(views, normal=None)
+    return clear(fit_field(views, resolution, seed=seed).solid(resolution), 0.01)
+
+
+def has_depth(views: GridViews) -> bool:
+    return bool((np.isfinite(views.depth) & (views.depth != UNKNOWN)).any())
+
+
+def _with_depth_of(views: GridViews, vertices: Array, faces: Array) -> GridViews:
+    """The views with the depth of a mesh where both show something; it decides what sees a texel."""
+    mesh = Mesh(vertices, faces, np.zeros(len(faces), np.int32), (Material(),))
+    drawn = render(mesh, views.cameras, views.depth.shape[1], samples=1).depth.astype(np.float64)
+    return replace(views, depth=np.where(np.isfinite(views.depth), drawn, np.inf))

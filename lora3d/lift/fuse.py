@@ -20,7 +20,8 @@ import numpy as np
 from scipy import ndimage
 
 from lora3d.camera import Array, rays
-from lora3d.lift.views import UNKNOWN, DepthViews
+from lora3d.lift.views import UNKNOWN, GridViews
+from lora3d.metrics import directions
 
 HALF = 0.52
 """Half the side of the cube that is fused, in world units; objects lie in a ball of radius 0.5."""
@@ -30,12 +31,14 @@ JUMP = 3.0
 """Neighbouring pixels whose depths differ by more than this many pixels show different layers."""
 SLACK = 0.75
 """How far an outline is off, in pixels, where another view sees the surface itself."""
+BOUNDS = 90
+"""Planes that stand in for the convex hull of what is seen."""
 UNSEEN = -1e3
 """The distance to a surface that lies outside a view's frame."""
 
 
 class Packed(NamedTuple):
-    """`DepthViews` for the kernels, and what follows from them; v views of t × t pixels, all float64.
+    """`GridViews` for the kernels, and what follows from them; v views of t × t pixels, all float64.
 
     rotation (v, 3, 3), centre (v, 3), half (v,), perspective (v,) bool, depth (v, t, t): as there; cosine
     (v, t, t): between the line of sight and the surface's normal; beside (v, t, t): of a background pixel,
@@ -52,7 +55,7 @@ class Packed(NamedTuple):
     pixel: float
 
 
-def pack(views: DepthViews) -> Packed:
+def pack(views: GridViews) -> Packed:
     outside = np.isinf(views.depth)
     beside = np.stack([ndimage.distance_transform_edt(o) - 0.5 * o for o in outside])
     return Packed(
@@ -67,7 +70,7 @@ def pack(views: DepthViews) -> Packed:
     )
 
 
-def _cosines(views: DepthViews) -> Array:
+def _cosines(views: GridViews) -> Array:
     """From the smaller of the two one-sided differences along each axis, so that edges are no slopes."""
     shown = np.isfinite(views.depth) & (views.depth != UNKNOWN)
     depth = np.where(shown, views.depth, np.nan)
@@ -165,20 +168,30 @@ def _contradicted(views, points, source, reach):
     return out
 
 
-def disagreement(views: DepthViews) -> float:
-    """The share of seen surface that another view calls free by over 1.5 pixels, and none confirms.
+def surface_seen(views: GridViews) -> tuple[Array, float]:
+    """Points (n, 3) on all that the pixels show, and the share of ghosts among the pixels, which are left out.
 
-    0.00 for true views; about 0.05 for slightly blurred and noisy ones, 0.2 and 0.4 where outlines are off by
-    1 and 2 pixels (root mean square).
+    A ghost is called free by another view by over 1.5 pixels, and confirmed by none. Their share tells how
+    far the views disagree: 0.00 for true ones; about 0.05 for slightly blurred and noisy ones, 0.2 and 0.4
+    where outlines are off by 1 and 2 pixels (root mean square). A pixel of unknown depth gives all points of
+    its line of sight that no view calls free.
     """
-    points, source = [], []
+    points, source, lines, through = [], [], [], []
     for v, camera in enumerate(views.cameras):
-        shown = np.isfinite(views.depth[v]) & (views.depth[v] != UNKNOWN)
         origin, direction = rays(camera, views.depth.shape[1])
-        points.append(origin[shown] + direction[shown] * views.depth[v][shown][:, None])
+        depth = views.depth[v]
+        shown, unknown = np.isfinite(depth) & (depth != UNKNOWN), depth == UNKNOWN
+        points.append(origin[shown] + direction[shown] * depth[shown][:, None])
         source.append(np.full(shown.sum(), v))
-    found = _contradicted(pack(views), np.concatenate(points), np.concatenate(source), 8 * views.pixel)
-    return float(found.mean()) if len(found) else 0.0
+        along = np.arange(-0.5, 0.5, views.pixel) + np.linalg.norm(views.centre[v])
+        line = origin[unknown][:, None] + direction[unknown][:, None] * along[:, None]
+        lines.append(line[np.linalg.norm(line, axis=-1) < 0.5])
+        through.append(np.full(len(lines[-1]), v))
+    packed, reach = pack(views), 8 * views.pixel
+    ghost = _contradicted(packed, np.concatenate(points), np.concatenate(source), reach)
+    free = _contradicted(packed, np.concatenate(lines), np.concatenate(through), reach)
+    doubt = float(ghost.mean()) if len(ghost) else 0.0
+    return np.concatenate([np.concatenate(points)[~ghost], np.concatenate(lines)[~free]]), doubt
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -261,14 +274,36 @@ def _fuse(views, facing, n, band, step):
     return field
 
 
-def signed_field(views: DepthViews, resolution: int, doubt: float) -> Array:
+@numba.njit(cache=True, nogil=True, parallel=True)
+def _bound(field, planes, bounds, step):
+    """Raises the field to the distance beyond the farthest of the planes, in place."""
+    n = len(field)
+    for i in numba.prange(n):
+        for j in range(n):
+            for k in range(n):
+                value = field[i, j, k]
+                if value < 0:
+                    for m in range(len(bounds)):
+                        x, y, z = i * step - HALF, j * step - HALF, k * step - HALF
+                        along = planes[m, 0] * x + planes[m, 1] * y + planes[m, 2] * z
+                        value = max(value, along - bounds[m])
+                    field[i, j, k] = value
+
+
+def signed_field(views: GridViews, resolution: int) -> tuple[Array, float]:
     """The field (resolution,)³ float32 in world units, indexed x, y, z, over [−HALF, HALF]³; inside is below 0.
 
-    doubt: `disagreement` of the views, which sets the band of the vote from 1 to 6 pixels.
+    Also returns the share of ghosts, see `surface_seen`; it sets the band of the vote from 1 to 6 pixels.
     """
+    points, doubt = surface_seen(views)
     band = min(1 + 25 * max(doubt - 0.05, 0.0), 6.0) * views.pixel
     back = views.rotation[:, :, 2]
     step = 2 * HALF / (resolution - 1)
     field = _fuse(pack(views), np.ascontiguousarray(back @ back.T), resolution, band, step)
     # Half a voxel smooths the steps that pixels leave, and spares sheets of the least thickness.
-    return ndimage.gaussian_filter(field, 0.5)
+    field = ndimage.gaussian_filter(field, 0.5)
+    # Space that no view looks into, behind the object or beyond the frames, would count as solid. What lies
+    # outside the convex hull of all that is seen, here of planes, is empty.
+    planes = np.concatenate([np.eye(3), -np.eye(3), directions(BOUNDS)])
+    _bound(field, planes, (points @ planes.T).max(axis=0, initial=-1.0) + views.pixel, step)
+    return field, doubt

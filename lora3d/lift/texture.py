@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from lora3d.camera import Array
 from lora3d.lift.fuse import in_frame, pack, project
-from lora3d.lift.views import NEIGHBOURS, UNKNOWN, DepthViews
+from lora3d.lift.views import NEIGHBOURS, UNKNOWN, GridViews
 from lora3d.mesh import Material, Mesh, MeshError, face_normals
 from lora3d.render import render
 
@@ -66,7 +66,7 @@ def _texels(uv, corners, size):
     return face, position
 
 
-def _own_colours(views: DepthViews) -> tuple[Array, Array]:
+def _own_colours(views: GridViews) -> tuple[Array, Array]:
     """The views' colours freed of what lies behind an edge, (v, t, t, 3), and how far to trust them, (v, t, t).
 
     A pixel on an edge is a mixture of both sides. It takes the mean of its neighbours within the surface
@@ -179,7 +179,7 @@ def _spread(colour: Array, seen: Array, points: Array, normals: Array) -> Array:
     return colour
 
 
-def bake(vertices: Array, faces: Array, views: DepthViews, size: int, *, unlit: bool) -> Mesh:
+def bake(vertices: Array, faces: Array, views: GridViews, size: int, *, unlit: bool) -> Mesh:
     """The mesh with one material whose texture (size, size) is baked from the views; unlit: see `Material`.
 
     vertices (v, 3) float32, faces (f, 3) int32, closed and outward.

@@ -1,4 +1,4 @@
-"""The grid's cells as depth views for the fusion: read, and mended where generated pixels lie.
+"""The grid's cells as views for the lifts: read, and mended where generated pixels lie.
 
 A generated depth cell is soft: at an outline it runs through all values down to the background's 0, which
 decode to surfaces far behind. Grids of true views have no such pixels and pass unchanged but for
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from lora3d.camera import Array, Camera
 from lora3d.errors import InputError
-from lora3d.grid import ViewGrid, decode_depth
+from lora3d.grid import ViewGrid, decode_depth, encode_depth
 
 NEIGHBOURS = np.ones((1, 3, 3))
 UNKNOWN = 0.0
@@ -22,8 +22,8 @@ UNKNOWN = 0.0
 
 
 @dataclass(frozen=True, eq=False)
-class DepthViews:
-    """v views of t × t pixels, each of rgb and depth, in the layout that the kernels want.
+class GridViews:
+    """v views of t × t pixels, each of rgb and what else the grid holds, in the layout that the kernels want.
 
     Attributes:
         cameras: v cameras.
@@ -32,6 +32,7 @@ class DepthViews:
         half: (v,) float64, `Camera.half_extent`.
         perspective: (v,) bool.
         depth: (v, t, t) float64 metric; inf is background, `UNKNOWN` the object at no known depth.
+        normal: (v, t, t, 3) float32 unit, world frame; 0 where there is none, None in a grid without.
         rgb: (v, t, t, 3) float32 sRGB in [0, 1] over the background.
         background: (3,) float32 sRGB.
     """
@@ -42,6 +43,7 @@ class DepthViews:
     half: Array
     perspective: Array
     depth: Array
+    normal: Array | None
     rgb: Array
     background: Array
 
@@ -52,52 +54,110 @@ class DepthViews:
         return float(np.mean(2 * self.half * away / self.depth.shape[1]))
 
 
-def read_views(tiles: Array, grid: ViewGrid) -> DepthViews:
-    """The rgb and depth cells that share a camera. tiles: (cells, t, t, 3) in [0, 1].
+def read_views(tiles: Array, grid: ViewGrid) -> GridViews:
+    """The rgb cells with the depth (or position) and normal cells of their cameras.
 
-    Raises InputError for another shape, values that are no numbers, a grid without such pairs, and a grid
-    whose depth cells show nothing.
+    Where some views have depth, those without are left out; where none has, coverage is told from colour
+    and depth is `UNKNOWN`. tiles: (cells, t, t, 3) in [0, 1].
+
+    Raises InputError for another shape, values that are no numbers, a grid without rgb cells, and views
+    that show nothing.
     """
     expected = (len(grid.cells), grid.tile, grid.tile, 3)
     if tiles.shape != expected:
         raise InputError(f"grid {grid.name!r} lifts tiles of shape {expected}, found {tiles.shape}")
     if not np.isfinite(tiles).all():
         raise InputError("the tiles hold values that are no numbers (NaN or inf): generate the grid again")
-    colours = {grid.cells[i].camera: i for i in grid.indices("rgb")}
-    pairs = [
-        (camera, i, colours[camera])
-        for i in grid.indices("depth")
-        if (camera := grid.cells[i].camera) is not None and camera in colours
-    ]
-    if not pairs:
-        raise InputError(
-            f"a lift needs rgb and depth cells of the same cameras; grid {grid.name!r} has "
-            f"{len(grid.indices('rgb'))} rgb and {len(grid.indices('depth'))} depth cells, and no such pair: "
-            "use a grid with depth, as the preset box6"
-        )
-    cameras = tuple(camera for camera, _, _ in pairs)
-    rgb = np.stack([tiles[i] for _, _, i in pairs]).astype(np.float32)
-    value = np.stack([tiles[i].mean(axis=-1, dtype=np.float64) for _, i, _ in pairs])
-    views = DepthViews(
+    cells = {
+        channel: {grid.cells[i].camera: i for i in grid.indices(channel)}
+        for channel in ("rgb", "depth", "position", "normal")
+    }
+    deep = "depth" if cells["depth"] else "position"
+    paired = [camera for camera in cells["rgb"] if camera in cells[deep]]
+    cameras = tuple(camera for camera in paired or cells["rgb"] if camera is not None)
+    if not cameras:
+        raise InputError(f"a lift needs rgb cells, grid {grid.name!r} has none")
+    rgb = tiles[[cells["rgb"][camera] for camera in cameras]].astype(np.float32)
+    views = GridViews(
         cameras,
         np.stack([camera.matrix[:3, :3] for camera in cameras]),
         np.stack([camera.matrix[:3, 3] for camera in cameras]),
         np.array([camera.half_extent for camera in cameras]),
         np.array([camera.ortho_scale is None for camera in cameras]),
-        np.full(value.shape, np.inf),
+        np.full(rgb.shape[:3], np.inf),
+        _normals(tiles, grid, cameras, cells["normal"]),
         rgb,
-        np.asarray(grid.background, np.float32),
+        _background(rgb, grid),
     )
+    if paired:
+        shapes = tiles[[cells[deep][camera] for camera in cameras]].astype(np.float64)
+        views.depth[:] = _depths(views, grid, shapes, deep)
+    else:
+        shown = silhouettes(rgb, views.background)
+        if views.normal is not None:
+            shown |= (views.normal != 0).any(axis=-1)
+        views.depth[shown] = UNKNOWN
+    if not np.isfinite(views.depth).any():
+        raise InputError("the grid shows no object: every view is background; generate it again")
+    return views
+
+
+def _depths(views: GridViews, grid: ViewGrid, shapes: Array, channel: str) -> Array:
+    """Depth cells or positions (v, t, t, 3) to `GridViews.depth`."""
+    if channel == "depth":
+        value = shapes.mean(axis=-1)
+    else:
+        local = np.einsum("vijk,vk->vij", shapes - 0.5, -views.rotation[:, :, 2])
+        at = local + np.einsum("vk,vk->v", views.centre, views.rotation[:, :, 2])[:, None, None]
+        value = encode_depth(grid, np.where(shapes.any(axis=-1), at, np.inf)).astype(np.float64)
     near, far = grid.depth_range
     slope = views.pixel * (1 - grid.depth_floor) / (far - near)
     soft = is_soft(value, grid.depth_floor)
     value, unknown = mend(value, grid.depth_floor, slope, soft=soft)
     solid = value >= grid.depth_floor / 2
-    unknown |= _only_in_colour(solid, rgb, views.background, 2 if soft else 1)
-    views.depth[:] = np.where(unknown, UNKNOWN, decode_depth(grid, value))
-    if not np.isfinite(views.depth).any():
+    unknown |= _only_in_colour(solid, views.rgb, views.background, 2 if soft else 1)
+    depth = np.where(unknown, UNKNOWN, decode_depth(grid, value))
+    if not np.isfinite(depth).any():
         raise InputError("the grid shows no object: every depth cell is background; generate it again")
-    return views
+    return depth
+
+
+def _normals(tiles: Array, grid: ViewGrid, cameras: tuple[Camera, ...], cells: dict) -> Array | None:
+    """The normal cells (v, t, t, 3) in the world frame; None unless every camera has one."""
+    if not all(camera in cells for camera in cameras):
+        return None
+    normal = 2 * tiles[[cells[camera] for camera in cameras]].astype(np.float64) - 1
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    # Backgrounds, whatever their colour, are no unit vectors.
+    normal = np.where(np.abs(length - 1) < 0.3, normal / np.maximum(length, 1e-6), 0.0)
+    if grid.normal_frame == "camera":
+        turns = np.stack([camera.matrix[:3, :3] for camera in cameras])
+        normal = np.einsum("vab,vijb->vija", turns, normal)
+    return normal.astype(np.float32)
+
+
+def _background(rgb: Array, grid: ViewGrid) -> Array:
+    """The colour of most of the border of the rgb cells, as other tools may not paint the grid's own."""
+    border = np.concatenate([rgb[:, [0, -1]].reshape(-1, 3), rgb[:, :, [0, -1]].reshape(-1, 3)])
+    own = np.asarray(grid.background, np.float32)
+    return own if np.abs(border - own).max(axis=-1).min() < 0.02 else np.median(border, axis=0)
+
+
+def silhouettes(rgb: Array, background: Array) -> Array:
+    """Where the object is, (v, t, t) bool, told from a plain background.
+
+    What is like it and reaches the border is background; so is what the object encloses, if very like it.
+    """
+    away = np.abs(rgb - background).max(axis=-1)
+    border = np.concatenate([away[:, [0, -1]].ravel(), away[:, :, [0, -1]].ravel()])
+    noise = float(np.median(border))
+    plain = away <= max(0.03, 4 * noise)
+    labels, _ = ndimage.label(
+        plain, np.array([[[0] * 3] * 3, [[0, 1, 0], [1] * 3, [0, 1, 0]], [[0] * 3] * 3])
+    )
+    edge = np.concatenate([labels[:, [0, -1]].ravel(), labels[:, :, [0, -1]].ravel()])
+    outside = np.isin(labels, np.unique(edge[edge > 0]))
+    return ~outside & ~(away <= max(0.008, 2 * noise))
 
 
 def noise_level(value: Array, inside: Array) -> float:

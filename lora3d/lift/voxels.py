@@ -19,7 +19,7 @@ from lora3d.lift.texture import painted_points
 from lora3d.lift.views import read_views
 from lora3d.mesh import Material, Mesh, srgb_to_linear
 
-FINE = 3  # samples of the field along a voxel's side
+FINE, LEAST = 3, 64  # samples of the field along a voxel's side, and at least along the cube's
 SHARE = 0.4  # of a voxel that must be solid; at a half, legs that fall between two voxels would be lost
 NEIGHBOURS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)])
 
@@ -48,13 +48,14 @@ def lift_voxels(tiles: Array, grid: ViewGrid, resolution: int = 32, *, mesh: Mes
     """
     if not 4 <= resolution <= 128:
         raise InputError(f"voxels are 4 to 128 a side, found {resolution}")
-    n = FINE * resolution
+    fine = max(FINE, -(-LEAST // resolution))
+    n = fine * resolution
     field = solid_field(read_views(tiles, grid), n)
-    blocks = (field < 0).reshape(resolution, FINE, resolution, FINE, resolution, FINE)
+    blocks = (field < 0).reshape(resolution, fine, resolution, fine, resolution, fine)
     occupied = blocks.mean(axis=(1, 3, 5)) >= SHARE
     if not occupied.any():
         raise InputError(f"the object is too thin for {resolution} voxels a side: raise the resolution")
-    pitch = FINE * 2 * HALF / (n - 1)
+    pitch = fine * 2 * HALF / (n - 1)
     points, paint, _ = painted_points(mesh or lift(tiles, grid))
     colour = np.zeros((*occupied.shape, 3), np.uint8)
     colour[occupied] = paint[cKDTree(points).query(_centres(occupied, pitch))[1]]
