@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +17,14 @@ from lora3d.export import AI_MADE, model_files, view_files
 from lora3d.formats import FORMATS, MESHES
 from lora3d.grid import PRESETS
 from lora3d.lift import lift
-from lora3d.mesh import Mesh, load_mesh
+from lora3d.lift.voxels import cubes, lift_voxels
+from lora3d.mesh import Mesh, glb_bytes, load_mesh
 from lora3d.metrics import psnr
 from lora3d.render import render_tiles
 from tests.conftest import make_box
 
 GRID = PRESETS["box6"]
+VALIDATOR = "gltf-validator@2.0.0-dev.3.10"
 RECORD = {
     "base": "mini",
     "base_revision": "ab" * 32,
@@ -100,3 +106,49 @@ def test_another_format_is_refused(model):
         model_files(model, "box", "fbx", RECORD)
     with pytest.raises(InputError, match="splats, relief"):
         view_files(render_tiles(model, GRID), GRID, "box", "fbx", RECORD)
+
+
+@pytest.fixture(scope="session")
+def validator() -> Path:
+    """The Khronos glTF validator as a Node package, installed once into the user's cache."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("the glTF validator needs node and npm")
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lora3d-tests" / VALIDATOR
+    package = home / "node_modules" / "gltf-validator"
+    if not package.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        command = [
+            "npm",
+            "install",
+            "--prefix",
+            str(home),
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            VALIDATOR,
+        ]
+        got = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if got.returncode:
+            pytest.skip(f"{VALIDATOR} could not be installed: {got.stderr[-200:]}")
+    return package
+
+
+def test_the_khronos_validator_has_nothing_to_say(model, validator, tmp_path):
+    """No error, no warning; what is left is that it does not know KHR_xmp_json_ld."""
+    tiles = render_tiles(model, GRID)
+    files = model_files(model, "textured", "glb", RECORD) | model_files(model, "two files", "gltf", RECORD)
+    files |= view_files(tiles, GRID, "relief", "relief", RECORD)
+    files["cubes.glb"] = glb_bytes(cubes(lift_voxels(tiles, GRID, 12, mesh=model)))
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    scenes = [str(tmp_path / name) for name in files if not name.endswith(".bin")]
+    script = Path(__file__).with_name("gltf_validator.js")
+    got = subprocess.run(
+        ["node", str(script), str(validator), *scenes], capture_output=True, text=True, timeout=120
+    )
+    assert got.returncode == 0, got.stderr
+    found = json.loads(got.stdout)
+    assert len(found) == len(scenes)
+    for issues in found.values():
+        assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"]
+        assert {message["code"] for message in issues["messages"]} <= {"UNSUPPORTED_EXTENSION"}
