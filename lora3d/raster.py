@@ -1,22 +1,57 @@
-"""Numba kernel that finds what is visible: triangles into a visibility buffer.
+"""Numba kernels that find what is visible: triangles into visibility buffers.
 
 Edges are homogeneous (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates"):
 a triangle that crosses the near plane needs no new vertices, and an edge shared by two triangles gets
-exactly opposite values from both, so that no sample on it is lost or covered twice.
+exactly opposite values from both, so that no sample on it is lost or covered twice. Triangles are set up
+once a view (`project`, `set_up`) and drawn on as many lattices of samples as are wanted (`fill`).
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from lora3d.shading import albedo, helper, kernel
+from lora3d.camera import Array
+from lora3d.shading import coverage, helper, kernel, weights
 
 # The columns of a projected vertex: homogeneous pixel coordinates, depth, and pixel coordinates.
 XW, YW, W, Z, X, Y = range(6)
 # Stands for "more than 0" in a comparison by ≥.
 TINY = 1e-300
+# Rows of a triangle up to this many samples wide are tried whole: to narrow them would cost more.
+NARROW = 4
+
+
+class Triangles(NamedTuple):
+    """n triangles that face the viewer, within the frame, ready to be drawn.
+
+    face (n,) int32, ascending; edges (n, 3, 3): a x + b y + c of the edge opposite to each corner, positive
+    inside; depth (n, 3) of the corners; box (n, 4): least and greatest x, then y, in pixels. All float64.
+    """
+
+    face: Array
+    edges: Array
+    depth: Array
+    box: Array
+
+
+@kernel
+def project(vertices, lens, size):
+    """Vertices (v, 3) as seen by a lens: (v, 6) float64, see XW; w is 1 in front of an orthographic camera."""
+    pose, half = lens.pose, size / 2
+    points = np.empty((len(vertices), 6))
+    for i in range(len(vertices)):
+        dx, dy, dz = vertices[i, 0] - pose[0, 3], vertices[i, 1] - pose[1, 3], vertices[i, 2] - pose[2, 3]
+        x = (dx * pose[0, 0] + dy * pose[1, 0] + dz * pose[2, 0]) / lens.half_extent
+        y = (dx * pose[0, 1] + dy * pose[1, 1] + dz * pose[2, 1]) / lens.half_extent
+        z = -(dx * pose[0, 2] + dy * pose[1, 2] + dz * pose[2, 2])
+        w = z if lens.perspective else 1.0
+        points[i, XW], points[i, YW], points[i, W], points[i, Z] = (w + x) * half, (w - y) * half, w, z
+        scale = 1 / w if w > 0 else 1.0
+        points[i, X], points[i, Y] = points[i, XW] * scale, points[i, YW] * scale
+    return points
 
 
 @kernel
@@ -38,27 +73,80 @@ def _clipped(points, i0, i1, i2, near):
 
 
 @helper
-def _pixels(low, high, size):
-    """The pixels (from, to) whose centres may lie between two coordinates."""
-    # A millionth of a pixel of slack: rounding here must not undo the exactness of the edges.
-    return math.ceil(max(low - 0.500001, 0.0)), math.floor(min(high - 0.499999, size - 1.0)) + 1
+def _bounds(points, i0, i1, i2, near):
+    """The bounding box of a triangle in pixels, (least x, greatest x, least y, greatest y)."""
+    if min(points[i0, W], points[i1, W], points[i2, W]) < near:
+        return _clipped(points, i0, i1, i2, near)
+    x0, x1, x2 = points[i0, X], points[i1, X], points[i2, X]
+    y0, y1, y2 = points[i0, Y], points[i1, Y], points[i2, Y]
+    return min(x0, x1, x2), max(x0, x1, x2), min(y0, y1, y2), max(y0, y1, y2)
+
+
+@helper
+def _samples(low, high, density, count):
+    """The samples (from, to), of ``density`` a pixel, that may lie between two coordinates."""
+    # A millionth of slack: rounding here must not undo the exactness of the edges.
+    first = math.ceil(max(low * density - 0.500001, 0.0))
+    return first, math.floor(min(high * density - 0.499999, count - 1.0)) + 1
+
+
+@helper
+def _hits(low, high, density, size):
+    first, end = _samples(low, high, density, size * density)
+    return first < end
 
 
 @helper
 def _edge(points, i, j, flip):
-    """The line (a, b, c) through two homogeneous points, exactly negated when they are swapped; and the
-    least value of a x + b y + c that is inside: on the line itself the top-left rule decides."""
+    """The line (a, b, c) through two homogeneous points, exactly negated when they are swapped."""
     a = points[i, YW] * points[j, W] - points[i, W] * points[j, YW]
     b = points[i, W] * points[j, XW] - points[i, XW] * points[j, W]
     c = points[i, XW] * points[j, YW] - points[i, YW] * points[j, XW]
     if flip:
         a, b, c = -a, -b, -c
-    return a, b, c, 0.0 if a > 0 or (a == 0 and b > 0) else TINY
+    return a, b, c
+
+
+@kernel
+def set_up(scene, points, near, size, density):
+    """The faces as arrays of `Triangles`, for lattices of 1 and of ``density`` a pixel."""
+    faces, face_material, materials = scene.faces, scene.face_material, scene.materials
+    count, n = len(faces), 0
+    face, edges = np.empty(count, np.int32), np.empty((count, 3, 3))
+    depth, box = np.empty((count, 3)), np.empty((count, 4))
+    for f in range(count):
+        i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
+        x_min, x_max, y_min, y_max = _bounds(points, i0, i1, i2, near)
+        if not x_min <= x_max:  # wholly before the near plane
+            continue
+        if not (_hits(x_min, x_max, density, size) or _hits(x_min, x_max, 1, size)):
+            continue
+        if not (_hits(y_min, y_max, density, size) or _hits(y_min, y_max, 1, size)):
+            continue
+        a, b, c = _edge(points, i1, i2, False)
+        area = points[i0, XW] * a + points[i0, YW] * b + points[i0, W] * c
+        # The image's y points down, so that counter-clockwise faces have a negative area.
+        if not abs(area) > 0 or (area > 0 and not materials[face_material[f]].double_sided):
+            continue
+        edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2] = _edge(points, i1, i2, area < 0)
+        edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2] = _edge(points, i2, i0, area < 0)
+        edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2] = _edge(points, i0, i1, area < 0)
+        depth[n, 0], depth[n, 1], depth[n, 2] = points[i0, Z], points[i1, Z], points[i2, Z]
+        box[n, 0], box[n, 1], box[n, 2], box[n, 3] = x_min, x_max, y_min, y_max
+        face[n] = f
+        n += 1
+    return face[:n], edges[:n], depth[:n], box[:n]
+
+
+@helper
+def _least(a, b):
+    """The least value of a x + b y + c that is inside: on the line itself the top-left rule decides."""
+    return 0.0 if a > 0 or (a == 0 and b > 0) else TINY
 
 
 @helper
 def _steep(a, b, c, size):
-    """1 / a, or 0 for a line so level that rounding would move its crossing with a row of pixels."""
+    """1 / a, or 0 for a line so level that rounding would move its crossing with a row of samples."""
     return 1 / a if abs(a) * 1e8 > abs(b) * size + abs(c) else 0.0
 
 
@@ -73,75 +161,82 @@ def _span(steep, r, low, high):
     return low, high
 
 
-@helper
-def _insert(face, barycentric, depth, row, column, f, z, u, v, tie):
-    """Puts a fragment into its place among the layers of one sample, nearest first; ties keep order."""
-    k = 0
-    while z >= depth[row, column, k] - tie:
-        k += 1
-    for i in range(depth.shape[2] - 1, k, -1):
-        face[row, column, i] = face[row, column, i - 1]
-        depth[row, column, i] = depth[row, column, i - 1]
-        barycentric[row, column, i, 0] = barycentric[row, column, i - 1, 0]
-        barycentric[row, column, i, 1] = barycentric[row, column, i - 1, 1]
-    face[row, column, k] = f
-    depth[row, column, k] = z
-    barycentric[row, column, k, 0] = u
-    barycentric[row, column, k, 1] = v
-
-
 @kernel
-def rasterise(scene, points, chosen, cutoff, near, tie, face, barycentric, depth):
-    """Draws the chosen faces (ascending ids) into the layers (s, s, k) of a `Visibility`, in place.
+def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot, depth):
+    """Draws `Triangles` into the layers (k, s, s) of a `Visibility`, ``density`` samples a pixel, in place.
 
-    points (v, 6) float64: see X; w is 1 in front of an orthographic camera. cutoff (m,): a fragment with
-    less alpha is no surface; negative: not looked at. near: the least depth, −inf for an orthographic camera.
-    depth holds the limit to begin with, face −1.
+    cutoff (m,): a fragment with less alpha is no surface; negative: not looked at; inf: nothing of the material
+    is drawn. near: the least depth, −inf for an orthographic camera. depth holds the limit to begin with, slot −1.
     """
-    materials, texels, corners = scene.materials, scene.texels, scene.corners
-    faces, face_material = scene.faces, scene.face_material
-    size, last = face.shape[0], face.shape[2] - 1
-    for f in chosen:
-        m, i0, i1, i2 = face_material[f], faces[f, 0], faces[f, 1], faces[f, 2]
-        x_min, x_max = (
-            min(points[i0, X], points[i1, X], points[i2, X]),
-            max(points[i0, X], points[i1, X], points[i2, X]),
-        )
-        y_min, y_max = (
-            min(points[i0, Y], points[i1, Y], points[i2, Y]),
-            max(points[i0, Y], points[i1, Y], points[i2, Y]),
-        )
-        if min(points[i0, W], points[i1, W], points[i2, W]) < near:
-            x_min, x_max, y_min, y_max = _clipped(points, i0, i1, i2, near)
-        x0, x1 = _pixels(x_min, x_max, size)
-        y0, y1 = _pixels(y_min, y_max, size)
-        if x0 >= x1 or y0 >= y1:
+    materials, texels, corners, face_material = (
+        scene.materials,
+        scene.texels,
+        scene.corners,
+        scene.face_material,
+    )
+    count, step = slot.shape[1], 1 / density
+    size, layer, last = count * step, count * count, (slot.shape[0] - 1) * count * count
+    # One dimension and indices without sign let the compiler test and store many samples at once.
+    slot, depth = slot.reshape(-1), depth.reshape(-1)
+    for n in range(len(face)):
+        y0, y1 = _samples(box[n, 2], box[n, 3], density, count)
+        first, end = _samples(box[n, 0], box[n, 1], density, count)
+        m = face_material[face[n]]
+        least_alpha = cutoff[m]
+        if y0 >= y1 or first >= end or least_alpha == np.inf:
             continue
-        a, b, c, _ = _edge(points, i1, i2, False)
-        area = points[i0, XW] * a + points[i0, YW] * b + points[i0, W] * c
-        # The image's y points down, so that counter-clockwise faces have a negative area.
-        if not abs(area) > 0 or (area > 0 and not materials[m].double_sided):
-            continue
-        a0, b0, c0, least0 = _edge(points, i1, i2, area < 0)
-        a1, b1, c1, least1 = _edge(points, i2, i0, area < 0)
-        a2, b2, c2, least2 = _edge(points, i0, i1, area < 0)
-        steep0, steep1, steep2 = _steep(a0, b0, c0, size), _steep(a1, b1, c1, size), _steep(a2, b2, c2, size)
-        z0, z1, z2 = points[i0, Z], points[i1, Z], points[i2, Z]
+        a0, b0, c0 = edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2]
+        a1, b1, c1 = edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2]
+        a2, b2, c2 = edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2]
+        least0, least1, least2 = _least(a0, b0), _least(a1, b1), _least(a2, b2)
+        z0, z1, z2 = corner_depth[n, 0], corner_depth[n, 1], corner_depth[n, 2]
+        wide = end - first > NARROW
+        steep0 = steep1 = steep2 = 0.0
+        if wide:
+            steep0, steep1, steep2 = (
+                _steep(a0, b0, c0, size),
+                _steep(a1, b1, c1, size),
+                _steep(a2, b2, c2, size),
+            )
         for row in range(y0, y1):
-            y = row + 0.5
+            y = (row + 0.5) * step
             r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
-            low, high = _span(steep0, r0, x_min, x_max)
-            low, high = _span(steep1, r1, low, high)
-            low, high = _span(steep2, r2, low, high)
-            x0, x1 = _pixels(low, high, size)
+            x0, x1 = first, end
+            if wide:
+                low, high = _span(steep0, r0, box[n, 0], box[n, 1])
+                low, high = _span(steep1, r1, low, high)
+                low, high = _span(steep2, r2, low, high)
+                x0, x1 = _samples(low, high, density, count)
+            start = row * count
+            if least_alpha < 0 and last == 0:
+                for column in range(x0, x1):
+                    x = (column + 0.5) * step
+                    e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
+                    if (e0 >= least0) & (e1 >= least1) & (e2 >= least2):
+                        z = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+                        at = np.uint64(start + column)
+                        if z >= near and z < depth[at] - tie:
+                            slot[at], depth[at] = n, z
+                continue
             for column in range(x0, x1):
-                x = column + 0.5
+                x = (column + 0.5) * step
                 e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
-                if not (e0 >= least0 and e1 >= least1 and e2 >= least2):
+                if not ((e0 >= least0) & (e1 >= least1) & (e2 >= least2)):
                     continue
-                share = 1 / (e0 + e1 + e2)
-                z = (e0 * z0 + e1 * z1 + e2 * z2) * share
-                if z >= near and z < depth[row, column, last] - tie:
-                    u, v = np.float32(e1 * share), np.float32(e2 * share)
-                    if cutoff[m] < 0 or albedo(materials, texels, corners, m, f, u, v)[3] >= cutoff[m]:
-                        _insert(face, barycentric, depth, row, column, f, z, u, v, tie)
+                z = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+                if not (z >= near and z < depth[np.uint64(last + start + column)] - tie):
+                    continue
+                u, v = weights(edges, n, x, y)
+                if least_alpha < 0 or coverage(materials, texels, corners, m, face[n], u, v) >= least_alpha:
+                    _insert(slot, depth, start + column, layer, last, n, z, tie)
+
+
+@helper
+def _insert(slot, depth, at, layer, last, n, z, tie):
+    """Puts a fragment into its place among the layers of one sample, nearest first; ties keep order."""
+    k = at
+    while z >= depth[np.uint64(k)] - tie:
+        k += layer
+    for i in range(at + last, k, -layer):
+        slot[np.uint64(i)], depth[np.uint64(i)] = slot[np.uint64(i - layer)], depth[np.uint64(i - layer)]
+    slot[np.uint64(k)], depth[np.uint64(k)] = n, z

@@ -7,8 +7,10 @@ gives the same bits each time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -64,17 +66,16 @@ class Views:
 class Visibility(NamedTuple):
     """What each of s × s samples sees, nearest first in k layers.
 
-    face (s, s, k) int32, −1 for nothing; barycentric (s, s, k, 2) float32: the weights of the face's second
-    and third corner; depth (s, s, k) float64.
+    slot (k, s, s) int32: which of the view's `raster.Triangles`, −1 for nothing; depth (k, s, s) float32.
     """
 
-    face: Array
-    barycentric: Array
+    slot: Array
     depth: Array
 
 
+@lru_cache(maxsize=2)
 def pack_scene(mesh: Mesh) -> Scene:
-    """The mesh as flat arrays for the kernels."""
+    """The mesh as flat arrays for the kernels; the last two meshes are remembered."""
     corners = np.empty((len(mesh.faces), 3, 9), np.float32)
     corners[..., :2] = 0 if mesh.corner_uv is None else mesh.corner_uv
     corners[..., 2:6] = 1 if mesh.corner_color is None else mesh.corner_color
@@ -98,13 +99,16 @@ def pack_scene(mesh: Mesh) -> Scene:
                 textures.append(m.texture.reshape(-1, 4))
                 count += len(textures[-1])
             row["first"] = first_texel[id(m.texture)]
+    vertices = mesh.vertices.astype(np.float64)
     return Scene(
-        vertices=mesh.vertices.astype(np.float64),
+        vertices=vertices,
+        extent=float(np.ptp(vertices, axis=0).max()) or 1.0,
         faces=np.ascontiguousarray(mesh.faces, np.int32),
         face_material=np.ascontiguousarray(mesh.face_material, np.int32),
         face_normal=normal,
         corners=corners,
         smooth=mesh.corner_normal is not None,
+        colored=mesh.corner_color is not None,
         materials=materials,
         texels=np.ascontiguousarray(np.concatenate(textures), np.uint8),
     )
@@ -130,57 +134,31 @@ def _lens(camera: Camera) -> Lens:
 
 def buffers(size: int, layers: int = 1) -> Visibility:
     """Room for `visibility`; worth keeping from view to view, since fresh memory costs more than the work."""
-    return Visibility(
-        np.empty((size, size, layers), np.int32),
-        np.empty((size, size, layers, 2), np.float32),
-        np.empty((size, size, layers), np.float64),
-    )
+    return Visibility(np.empty((layers, size, size), np.int32), np.empty((layers, size, size), np.float32))
 
 
 def visibility(
-    scene: Scene,
-    camera: Camera,
-    cutoff: Array,
-    out: Visibility,
-    *,
-    faces: Array | None = None,
-    behind: Array | None = None,
-) -> None:
-    """Fills ``out`` with what the centres of its samples see of ``faces`` (ascending int32 ids; None: all).
+    scene: Scene, camera: Camera, size: int, wanted: Sequence[tuple[Array, Visibility]]
+) -> raster.Triangles:
+    """Fills each wanted (cutoff, out) with what the centres of its samples see; returns what its slots name.
 
-    Of faces closer together than TIE the lowest id wins. A fragment whose alpha is below its material's
-    cutoff (m,) is no surface; a negative cutoff never asks. ``behind`` (s, s, 1) hides what lies deeper.
+    size: of the picture, in pixels; each ``out`` has 1 or the same number of samples a pixel and side. Of faces
+    closer together than TIE the lowest id wins. A fragment whose alpha is below its material's cutoff (m,) is no
+    surface; a negative cutoff never asks. Several layers hold only what lies before the first ``out``.
     """
-    if faces is None:
-        faces = np.arange(len(scene.faces), dtype=np.int32)
     lens = _lens(camera)
-    local = (scene.vertices - lens.pose[:3, 3]) @ lens.pose[:3, :3]
-    depth = -local[:, 2]
-    extent = float(np.ptp(scene.vertices, axis=0).max()) or 1.0
-    tie, near = TIE * extent, NEAR * extent if lens.perspective else -np.inf
-    half = len(out.face) / 2
-    points = np.empty((len(local), 6))
-    w = points[:, raster.W] = depth if lens.perspective else np.ones_like(depth)
-    points[:, raster.Z] = depth
-    points[:, raster.XW] = (w + local[:, 0] / lens.half_extent) * half
-    points[:, raster.YW] = (w - local[:, 1] / lens.half_extent) * half
-    points[:, raster.X :] = points[:, : raster.W] / np.where(w > 0, w, 1)[:, None]
-    out.face.fill(-1)
-    # What lies on a solid surface (a decal) is in front of it.
-    out.depth[:] = np.inf if behind is None else behind + 2 * tie
-    raster.rasterise(scene, points, faces, cutoff, near, tie, *out)
-
-
-def shade(scene: Scene, camera: Camera, seen: Visibility, samples: int, studio: bool, rgba: Array) -> None:
-    """Fills colours (s, s, 4) float32 sRGB straight alpha from s·samples × s·samples samples; zero before."""
-    shade_into(scene, _lens(camera), samples, studio, seen.face, seen.barycentric, rgba)
-
-
-def surface(
-    scene: Scene, camera: Camera, seen: Visibility, depth: Array, normal: Array, position: Array
-) -> None:
-    """Fills depth (s, s), normal and position (s, s, 3) float32 where something is seen, as in `Views`."""
-    surface_into(scene, _lens(camera), *seen, depth, normal, position)
+    points = raster.project(scene.vertices, lens, size)
+    # Depth is kept in float32: from far away its last digit is what coplanar surfaces differ by.
+    tie = max(TIE * scene.extent, 2.0**-22 * float(np.abs(points[:, raster.Z]).max()))
+    near = NEAR * scene.extent if lens.perspective else -np.inf
+    density = wanted[0][1].slot.shape[1] // size
+    triangles = raster.Triangles(*raster.set_up(scene, points, near, size, density))
+    for cutoff, out in wanted:
+        out.slot.fill(-1)
+        # What lies on a solid surface (a decal) is in front of it.
+        out.depth[:] = np.inf if len(out.depth) == 1 else wanted[0][1].depth + np.float32(2 * tie)
+        raster.fill(scene, *triangles, out.slot.shape[1] // size, cutoff, near, tie, *out)
+    return triangles
 
 
 def render(
@@ -202,9 +180,9 @@ def render(
     if size < 1 or samples < 1:
         raise ValueError(f"size and samples are at least 1, found {size} and {samples}")
     scene = pack_scene(mesh)
-    blended = np.flatnonzero(scene.materials["mode"][scene.face_material] == BLEND).astype(np.int32)
+    blends = bool((scene.materials["mode"] == BLEND).any())
     opaque, centre = buffers(size * samples), buffers(size)
-    layers = buffers(size * samples, BLEND_LAYERS) if len(blended) else None
+    layers = buffers(size * samples, BLEND_LAYERS) if blends else None
     shape = len(cameras), size, size
     views = Views(
         rgba=np.zeros((*shape, 4), np.float32),
@@ -212,20 +190,40 @@ def render(
         normal=np.zeros((*shape, 3), np.float32),
         position=np.zeros((*shape, 3), np.float32),
     )
+    wanted = [(_cutoff(scene, OPAQUE_ALPHA), opaque)]
+    if layers:
+        glass = np.where(scene.materials["mode"] == BLEND, np.float32(VISIBLE_ALPHA), np.float32(np.inf))
+        wanted.append((glass, layers))
+    # One sample a pixel, at its centre, serves for both.
+    if samples > 1 or layers:
+        wanted.append((_cutoff(scene, SOLID_ALPHA), centre))
     for i, camera in enumerate(cameras):
-        visibility(scene, camera, _cutoff(scene, OPAQUE_ALPHA), opaque)
-        seen = opaque
-        if layers:
-            some = _cutoff(scene, VISIBLE_ALPHA)
-            visibility(scene, camera, some, layers, faces=blended, behind=opaque.depth)
-            seen = Visibility(*(np.concatenate(pair, axis=2) for pair in zip(layers, opaque, strict=True)))
-        shade(scene, camera, seen, samples, shading == "studio", views.rgba[i])
-        if samples == 1 and not layers:
-            centre = opaque
-        else:
-            visibility(scene, camera, _cutoff(scene, SOLID_ALPHA), centre)
-        surface(scene, camera, centre, views.depth[i], views.normal[i], views.position[i])
+        faces, edges, _, box = visibility(scene, camera, size, wanted)
+        window = _window(box, size)
+        slot = np.concatenate([layers.slot, opaque.slot]) if layers else opaque.slot
+        lens = _lens(camera)
+        shade_into(scene, lens, faces, edges, window, samples, shading == "studio", slot, views.rgba[i])
+        surface_into(
+            scene,
+            lens,
+            faces,
+            edges,
+            window,
+            *wanted[-1][1],
+            views.depth[i],
+            views.normal[i],
+            views.position[i],
+        )
     return views
+
+
+def _window(box: Array, size: int) -> tuple[int, int, int, int]:
+    """Rows (from, to) and columns (from, to) of the pixels that boxes (n, 4) of `raster.Triangles` touch."""
+    if not len(box):
+        return 0, 0, 0, 0
+    x_min, y_min = np.maximum(box[:, (0, 2)].min(axis=0), 0)
+    x_max, y_max = np.minimum(box[:, (1, 3)].max(axis=0), size)
+    return int(y_min), math.ceil(y_max), int(x_min), math.ceil(x_max)
 
 
 def _cutoff(scene: Scene, blended: float) -> Array:

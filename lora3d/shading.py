@@ -13,6 +13,7 @@ from lora3d.camera import Array
 OPAQUE, MASK, BLEND = 0, 1, 2
 REPEAT, CLAMP, MIRROR = 0, 1, 2
 NO_TEXTURE = -1
+MIXED = -2
 
 
 # One row a material. cutoff is alpha_cutoff; first is the index of the texture's first texel, or NO_TEXTURE.
@@ -32,18 +33,21 @@ U, V, RED, GREEN, BLUE, ALPHA, NX, NY, NZ = range(9)
 class Scene(NamedTuple):
     """A mesh as flat arrays (f faces, v vertices, m materials, t texels).
 
-    vertices (v, 3) float64; faces (f, 3) int32; face_material (f,) int32; face_normal (f, 3) float32, unit,
-    toward the side that sees the corners counter-clockwise; corners (f, 3, 9) float32, see U, RED, NX;
-    smooth: whether the corners' normals differ from the face's; materials (m,) MATERIAL; texels (t, 4) uint8
-    sRGB straight alpha, rows top-down, texture by texture.
+    vertices (v, 3) float64; extent: the longest side of their box, or 1; faces (f, 3) int32; face_material (f,)
+    int32; face_normal (f, 3) float32, unit, toward the side that sees the corners counter-clockwise; corners
+    (f, 3, 9) float32, see U, RED, NX; smooth: whether the corners' normals differ from the face's; colored:
+    whether the corners have colours; materials (m,) MATERIAL; texels (t, 4) uint8 sRGB straight alpha, rows
+    top-down, texture by texture.
     """
 
     vertices: Array
+    extent: float
     faces: Array
     face_material: Array
     face_normal: Array
     corners: Array
     smooth: bool
+    colored: bool
     materials: Array
     texels: Array
 
@@ -99,64 +103,106 @@ def _wrap(index, count, mode):
 
 
 @helper
-def _texel(material, texels, x, y):
-    """Linear premultiplied rgba of one texel; alpha is 1 where it does not count."""
-    row = _wrap(y, material.height, material.wrap_v)
-    t = material.first + row * material.width + _wrap(x, material.width, material.wrap_u)
-    a = np.float32(1.0) if material.mode == OPAQUE else texels[t, 3] * np.float32(1 / 255)
+def _taps(material, u, v):
+    """Bilinear filtering at (u, v): four texels (upper left, upper right, lower left, lower right), two weights.
+
+    For ``nearest`` all four are one texel.
+    """
+    if not (abs(u) < 1e6 and abs(v) < 1e6):
+        u, v = np.float32(0), np.float32(0)
+    width, height = material.width, material.height
+    x, y = u * np.float64(width), v * np.float64(height)
+    if material.nearest:
+        x, y = math.floor(x) + 0.5, math.floor(y) + 0.5
+    left, top = math.floor(x - 0.5), math.floor(y - 0.5)
+    s, t = np.float32(x - 0.5 - left), np.float32(y - 0.5 - top)
+    right, below = left + 1, top + 1
+    if left < 0 or right >= width:
+        left, right = _wrap(left, width, material.wrap_u), _wrap(right, width, material.wrap_u)
+    if top < 0 or below >= height:
+        top, below = _wrap(top, height, material.wrap_v), _wrap(below, height, material.wrap_v)
+    upper, lower = material.first + top * width, material.first + below * width
+    upper_left, upper_right = np.uint64(upper + left), np.uint64(upper + right)
+    return upper_left, upper_right, np.uint64(lower + left), np.uint64(lower + right), s, t
+
+
+@helper
+def _texel(texels, t, opaque):
+    """Linear premultiplied rgba of one texel."""
+    if opaque:
+        return DECODE[texels[t, 0]], DECODE[texels[t, 1]], DECODE[texels[t, 2]], np.float32(1)
+    a = texels[t, 3] * np.float32(1 / 255)
     return DECODE[texels[t, 0]] * a, DECODE[texels[t, 1]] * a, DECODE[texels[t, 2]] * a, a
 
 
-@kernel
-def _sample(materials, texels, m, u, v):
-    """The texture of material m at (u, v): linear premultiplied rgba."""
-    material = materials[m]
-    if not (abs(u) < 1e6 and abs(v) < 1e6):
-        u, v = np.float32(0), np.float32(0)
-    x, y = u * material.width, v * material.height
-    if material.nearest:
-        return _texel(material, texels, math.floor(x), math.floor(y))
-    left, top = math.floor(x - 0.5), math.floor(y - 0.5)
-    s, t = np.float32(x - 0.5 - left), np.float32(y - 0.5 - top)
-    r, g, b, a = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-    for j in range(2):
-        for i in range(2):
-            weight = (s if i else 1 - s) * (t if j else 1 - t)
-            tr, tg, tb, ta = _texel(material, texels, left + i, top + j)
-            r += weight * tr
-            g += weight * tg
-            b += weight * tb
-            a += weight * ta
-    return r, g, b, a
+@helper
+def _sample(material, texels, u, v):
+    """The texture of a material at (u, v): linear premultiplied rgba; alpha is 1 where it does not count."""
+    opaque = material.mode == OPAQUE
+    i, j, k, n, s, t = _taps(material, u, v)
+    ri, gi, bi, ai = _texel(texels, i, opaque)
+    rj, gj, bj, aj = _texel(texels, j, opaque)
+    rk, gk, bk, ak = _texel(texels, k, opaque)
+    rn, gn, bn, an = _texel(texels, n, opaque)
+    wj, wk, wn = s * (1 - t), (1 - s) * t, s * t
+    wi = (1 - s) * (1 - t)
+    return (
+        wi * ri + wj * rj + wk * rk + wn * rn,
+        wi * gi + wj * gj + wk * gk + wn * gn,
+        wi * bi + wj * bj + wk * bk + wn * bn,
+        wi * ai + wj * aj + wk * ak + wn * an,
+    )
+
+
+@helper
+def weights(edges, n, x, y):
+    """Barycentrics of triangle n of `raster.Triangles` at (x, y) in pixels: of its second and third corner."""
+    n = np.uint64(n)
+    e0 = edges[n, 0, 0] * x + (edges[n, 0, 1] * y + edges[n, 0, 2])
+    e1 = edges[n, 1, 0] * x + (edges[n, 1, 1] * y + edges[n, 1, 2])
+    e2 = edges[n, 2, 0] * x + (edges[n, 2, 1] * y + edges[n, 2, 2])
+    share = 1 / (e0 + e1 + e2)
+    return np.float32(e1 * share), np.float32(e2 * share)
 
 
 @helper
 def _mix(corners, f, k, u, v):
     """Column k of the corners of face f at barycentrics (1 - u - v, u, v)."""
+    f = np.uint64(f)
     return (np.float32(1) - u - v) * corners[f, 0, k] + u * corners[f, 1, k] + v * corners[f, 2, k]
 
 
 @helper
-def albedo(materials, texels, corners, m, f, u, v):
-    """Base colour of face f: linear premultiplied rgba."""
+def coverage(materials, texels, corners, m, f, u, v):
+    """Alpha of face f, of material m, at barycentrics (1 - u - v, u, v), whatever the material's mode."""
     material = materials[m]
-    r = material.red * _mix(corners, f, RED, u, v)
-    g = material.green * _mix(corners, f, GREEN, u, v)
-    b = material.blue * _mix(corners, f, BLUE, u, v)
     a = material.alpha * _mix(corners, f, ALPHA, u, v)
+    if material.first != NO_TEXTURE:
+        i, j, k, n, s, t = _taps(material, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+        upper = (1 - s) * texels[i, 3] + s * texels[j, 3]
+        lower = (1 - s) * texels[k, 3] + s * texels[n, 3]
+        a *= ((1 - t) * upper + t * lower) * np.float32(1 / 255)
+    return a
+
+
+@helper
+def _tint(material, corners, colored, f, u, v):
+    """What multiplies the texture of face f: linear rgba, not premultiplied; alpha is 1 where it does not count."""
+    r, g, b, a = material.red, material.green, material.blue, material.alpha
+    if colored:
+        r *= _mix(corners, f, RED, u, v)
+        g *= _mix(corners, f, GREEN, u, v)
+        b *= _mix(corners, f, BLUE, u, v)
+        a *= _mix(corners, f, ALPHA, u, v)
     if material.mode == OPAQUE:
         a = np.float32(1)
-    r, g, b = r * a, g * a, b * a
-    if material.first != NO_TEXTURE:
-        tu, tv = _mix(corners, f, U, u, v), _mix(corners, f, V, u, v)
-        tr, tg, tb, ta = _sample(materials, texels, m, tu, tv)
-        r, g, b, a = r * tr, g * tg, b * tb, a * ta
     return r, g, b, a
 
 
 @helper
 def _normal(face_normal, corners, smooth, f, u, v, dx, dy, dz):
     """The shading normal of face f, turned to the side that a ray along d sees."""
+    f = np.uint64(f)
     x, y, z = np.float64(face_normal[f, 0]), np.float64(face_normal[f, 1]), np.float64(face_normal[f, 2])
     if x * dx + y * dy + z * dz > 0:
         x, y, z = -x, -y, -z
@@ -200,25 +246,25 @@ def _direction(pose, perspective, cx, cy):
 
 
 @kernel
-def surface_into(scene, lens, face, barycentric, depth, out_depth, out_normal, out_position):
-    """Depth, normal and position of the first layer at every sample, into arrays of that size."""
+def surface_into(scene, lens, faces, edges, window, slot, depth, out_depth, out_normal, out_position):
+    """Depth, normal and position of the first layer at the pixels' centres, into arrays of that size."""
     face_normal, corners, smooth = scene.face_normal, scene.corners, scene.smooth
     pose, half_extent, perspective = lens.pose, lens.half_extent, lens.perspective
-    size = face.shape[0]
+    size = slot.shape[1]
     step = 2 * half_extent / size
-    for row in range(size):
+    for row in range(window[0], window[1]):
         cy = half_extent - (row + 0.5) * step
-        for column in range(size):
-            f = face[row, column, 0]
-            if f < 0:
+        for column in range(window[2], window[3]):
+            n = slot[0, row, column]
+            if n < 0:
                 continue
-            z, cx = depth[row, column, 0], (column + 0.5) * step - half_extent
+            z, cx = depth[0, row, column], (column + 0.5) * step - half_extent
             dx, dy, dz = _direction(pose, perspective, cx, cy)
-            u, v = barycentric[row, column, 0, 0], barycentric[row, column, 0, 1]
-            nx, ny, nz = _normal(face_normal, corners, smooth, f, u, v, dx, dy, dz)
+            u, v = weights(edges, n, column + 0.5, row + 0.5)
+            nx, ny, nz = _normal(face_normal, corners, smooth, np.uint64(faces[n]), u, v, dx, dy, dz)
             out_normal[row, column, 0], out_normal[row, column, 1], out_normal[row, column, 2] = nx, ny, nz
             out_depth[row, column] = z
-            scale = z if perspective else 1.0
+            scale = z if perspective else np.float32(1)
             for k in range(3):
                 across = (pose[k, 0] * cx + pose[k, 1] * cy) * scale
                 out_position[row, column, k] = pose[k, 3] + across - pose[k, 2] * z
@@ -235,71 +281,95 @@ def _lit(material, r, g, b, a, light):
 
 
 @helper
-def _uniform(face, i, j, samples):
-    """Whether all samples of a pixel see the same face, or none."""
-    same = True
-    for s in range(1, samples * samples):
-        same &= face[i + s // samples, j + s % samples, 0] == face[i, j, 0]
-    return same
+def _only(slot, row, column, samples):
+    """The triangle that all samples of a pixel see in a single layer; −1: none at all; MIXED: several."""
+    n = slot[0, row * samples, column * samples]
+    same = len(slot) == 1
+    for i in range(row * samples, (row + 1) * samples):
+        for j in range(column * samples, (column + 1) * samples):
+            same &= slot[0, i, j] == n
+    return n if same else MIXED
 
 
 @helper
-def _mean(barycentric, i, j, samples):
-    """The mean barycentrics of a pixel's samples."""
-    u, v = np.float32(0), np.float32(0)
-    for s in range(samples * samples):
-        u += barycentric[i + s // samples, j + s % samples, 0, 0]
-        v += barycentric[i + s // samples, j + s % samples, 0, 1]
-    return np.float32(u / (samples * samples)), np.float32(v / (samples * samples))
+def _tinted(scene, lens, normals, material, corners, edges, n, f, x, y, to_lens):
+    """Tint and light (r, g, b, a, light) of triangle n, of face f, at (x, y) in pixels."""
+    smooth, colored, studio = scene
+    pose, half_extent, perspective = lens
+    u, v = weights(edges, n, x, y)
+    r, g, b, a = _tint(material, corners, colored, f, u, v)
+    light = np.float32(1)
+    if studio and not material.unlit:
+        dx, dy, dz = _direction(pose, perspective, x * to_lens - half_extent, half_extent - y * to_lens)
+        nx, ny, nz = _normal(normals, corners, smooth, f, u, v, dx, dy, dz)
+        light = np.float32(_light(nx, ny, nz))
+    return r, g, b, a, light
+
+
+@helper
+def _textured(material, texels, corners, edges, n, f, x, y, r, g, b, a):
+    """A tint (r, g, b, a) times the texture of triangle n, of face f, at (x, y) in pixels: premultiplied rgba."""
+    r, g, b = r * a, g * a, b * a
+    if material.first != NO_TEXTURE:
+        u, v = weights(edges, n, x, y)
+        tr, tg, tb, ta = _sample(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+        r, g, b, a = r * tr, g * tg, b * tb, a * ta
+    if material.mode == MASK and a > 0:  # what is not cut out is solid
+        r, g, b, a = r / a, g / a, b / a, np.float32(1)
+    return r, g, b, a
 
 
 @kernel
-def shade_into(scene, lens, samples, studio, face, barycentric, rgba):
-    """Colours (s, s, 4) sRGB straight alpha from layers (s·samples, s·samples, k), in place.
+def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
+    """Colours (s, s, 4) sRGB straight alpha from the layers (k, s·samples, s·samples) of a `Visibility`, in place.
 
-    Layers are composed front to back, samples averaged; both premultiplied and linear.
+    faces and edges are those of `raster.Triangles`; window: rows (from, to) and columns (from, to) of the pixels
+    that may see something. Layers are composed front to back, samples averaged; both premultiplied and linear.
+    Where all samples of a pixel see one triangle, tint and light are taken once, at its centre, and the texture
+    at each.
     """
     materials, texels, corners = scene.materials, scene.texels, scene.corners
-    face_material, face_normal, smooth = scene.face_material, scene.face_normal, scene.smooth
-    pose, half_extent, perspective = lens.pose, lens.half_extent, lens.perspective
-    size, layers = rgba.shape[0], face.shape[2]
-    step = 2 * half_extent / (size * samples)
-    for row, column in np.ndindex(size, size):
-        count = samples * samples
-        if layers == 1 and _uniform(face, row * samples, column * samples, samples):
-            f = face[row * samples, column * samples, 0]
-            if f < 0:
+    face_material, normals = scene.face_material, scene.face_normal
+    flags = scene.smooth, scene.colored, studio
+    eye = lens.pose, lens.half_extent, lens.perspective
+    step, to_lens = 1 / samples, 2 * lens.half_extent / rgba.shape[0]
+    for row in range(window[0], window[1]):
+        for column in range(window[2], window[3]):
+            n, side = _only(slot, row, column, samples), samples
+            if n == -1:
                 continue
-            if materials[face_material[f]].first == NO_TEXTURE:
-                count = 1
-        red, green, blue, alpha = 0.0, 0.0, 0.0, 0.0
-        for s in range(count):
-            i, j = row * samples + s // samples, column * samples + s % samples
-            clear = 1.0
-            for k in range(layers):
-                f = face[i, j, k]
-                if f < 0:
-                    continue
-                m, u, v = face_material[f], barycentric[i, j, k, 0], barycentric[i, j, k, 1]
-                if count < samples * samples:
-                    u, v = _mean(barycentric, i, j, samples)
-                r, g, b, a = albedo(materials, texels, corners, m, f, u, v)
-                if materials[m].mode == MASK and a > 0:  # what is not cut out is solid
-                    r, g, b, a = r / a, g / a, b / a, np.float32(1)
-                light = 1.0
-                if studio and not materials[m].unlit:
-                    cx, cy = (j + 0.5) * step - half_extent, half_extent - (i + 0.5) * step
-                    dx, dy, dz = _direction(pose, perspective, cx, cy)
-                    nx, ny, nz = _normal(face_normal, corners, smooth, f, u, v, dx, dy, dz)
-                    light = _light(nx, ny, nz)
-                r, g, b = _lit(materials[m], r, g, b, a, np.float32(light))
-                red += clear * r
-                green += clear * g
-                blue += clear * b
-                alpha += clear * a
-                clear *= 1 - a
-        if alpha > 0:
-            rgba[row, column, 0] = _encode(red / alpha)
-            rgba[row, column, 1] = _encode(green / alpha)
-            rgba[row, column, 2] = _encode(blue / alpha)
-            rgba[row, column, 3] = min(alpha / count, 1.0)
+            alike = n >= 0
+            tr = tg = tb = ta = light = np.float32(1)
+            if alike:
+                f = np.uint64(faces[n])
+                material = materials[face_material[f]]
+                side = 1 if material.first == NO_TEXTURE else samples
+                x, y = column + 0.5, row + 0.5
+                tr, tg, tb, ta, light = _tinted(
+                    flags, eye, normals, material, corners, edges, n, f, x, y, to_lens
+                )
+            red = green = blue = alpha = np.float32(0)
+            for i in range(row * samples, row * samples + side):
+                for j in range(column * samples, column * samples + side):
+                    clear = np.float32(1)
+                    for k in range(len(slot)):
+                        n = slot[k, i, j]
+                        if n < 0:
+                            continue
+                        f = np.uint64(faces[n])
+                        material = materials[face_material[f]]
+                        x, y = (j + 0.5) * step, (i + 0.5) * step
+                        if not alike:
+                            tr, tg, tb, ta, light = _tinted(
+                                flags, eye, normals, material, corners, edges, n, f, x, y, to_lens
+                            )
+                        r, g, b, a = _textured(material, texels, corners, edges, n, f, x, y, tr, tg, tb, ta)
+                        r, g, b = _lit(material, r, g, b, a, light)
+                        red, green, blue = red + clear * r, green + clear * g, blue + clear * b
+                        alpha += clear * a
+                        clear *= 1 - a
+            if alpha > 0:
+                rgba[row, column, 0] = _encode(red / alpha)
+                rgba[row, column, 1] = _encode(green / alpha)
+                rgba[row, column, 2] = _encode(blue / alpha)
+                rgba[row, column, 3] = min(alpha / (side * side), 1.0)
