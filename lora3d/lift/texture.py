@@ -7,6 +7,7 @@ colours of the nearest seen surface that faces the same way.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -95,31 +96,28 @@ def _own_colours(views: GridViews) -> tuple[Array, Array]:
 
 @numba.njit(cache=True, nogil=True)
 def _gather(views, rgb, weights, drawn, points, normals):
-    """Colours (n, 3) of surface points from the views that see them, and their weights (n,); 0 is unseen.
+    """Colours (n, v, 3) that the views give surface points, and their weights (n, v); 0 is unseen.
 
     drawn: (v, s, s) the mesh's own depth, which decides visibility; a view's depth decides how far to
-    trust it there. The two best views are blended, by the sixth power of the cosine.
+    trust it there. The weight is that of the pixels times the sixth power of the cosine.
     """
-    colour = np.zeros((len(points), 3))
-    total = np.zeros(len(points))
     size, fine = views.depth.shape[1], drawn.shape[1]
+    colour = np.zeros((len(points), len(drawn), 3), dtype=np.float32)
+    total = np.zeros((len(points), len(drawn)), dtype=np.float32)
+    toward, found = np.empty(3), np.empty(3)
     for i in range(len(points)):
-        x, y, z = points[i]
-        best, second, first_view, second_view = 0.0, 0.0, -1, -1
-        found = np.zeros((len(drawn), 3))
         for v in range(len(drawn)):
-            column, row, at, pixel = project(views, v, x, y, z)
+            column, row, at, pixel = project(views, v, points[i, 0], points[i, 1], points[i, 2])
             if not in_frame(column, row, at, size):
                 continue
-            toward = np.empty(3)
+            cosine, away = 0.0, 0.0
             for k in range(3):
                 toward[k] = (
                     views.centre[v, k] - points[i, k] if views.perspective[v] else views.rotation[v, k, 2]
                 )
-            cosine = 0.0
-            for k in range(3):
                 cosine += toward[k] * normals[i, k]
-            cosine /= math.sqrt(toward[0] ** 2 + toward[1] ** 2 + toward[2] ** 2)
+                away += toward[k] ** 2
+            cosine /= math.sqrt(away)
             if cosine < 0.05:
                 continue
             # A pixel of slack along the surface, times its slope.
@@ -130,6 +128,7 @@ def _gather(views, rgb, weights, drawn, points, normals):
                 continue
             left, top = int(math.floor(column)), int(math.floor(row))
             sum_weight = 0.0
+            found[:] = 0.0
             for k in range(4):
                 r = min(max(top + (k >> 1), 0), size - 1)
                 c = min(max(left + (k & 1), 0), size - 1)
@@ -142,26 +141,48 @@ def _gather(views, rgb, weights, drawn, points, normals):
                     w *= 1 / (1 + apart**4)
                 sum_weight += w
                 for j in range(3):
-                    found[v, j] += w * rgb[v, r, c, j]
+                    found[j] += w * rgb[v, r, c, j]
             if sum_weight < 1e-6:
                 continue
             for j in range(3):
-                found[v, j] /= sum_weight
-            weight = cosine**6 * sum_weight
-            if weight > best:
-                second, second_view = best, first_view
-                best, first_view = weight, v
-            elif weight > second:
-                second, second_view = weight, v
-        total[i] = best + second
-        if first_view < 0:
-            continue
-        for j in range(3):
-            colour[i, j] = best * found[first_view, j]
-            if second_view >= 0:
-                colour[i, j] += second * found[second_view, j]
-            colour[i, j] /= total[i]
+                colour[i, v, j] = found[j] / sum_weight
+            total[i, v] = cosine**6 * sum_weight
     return colour, total
+
+
+def _levelled(colour: Array, weight: Array) -> Array:
+    """Colours (n, v, 3) with one offset a view and channel, so that views agree where they overlap.
+
+    Least squares over pairs of views, as in gain compensation (Brown and Lowe 2007, eq. 29); offsets are
+    held toward 0, where overlaps are few. The views of a generated grid differ in tone; true ones do not.
+    """
+    count = colour.shape[1]
+    matrix, right = np.zeros((count, count)), np.zeros((count, 3))
+    for a in range(count):
+        for b in range(a):
+            share = np.sqrt(weight[:, a] * weight[:, b])
+            both = share > 0.01
+            if not both.any():
+                continue
+            # The median: where a seam is off, single texels differ by a whole edge.
+            apart = np.median(colour[both, a] - colour[both, b], axis=0)
+            total = float(share[both].sum())
+            matrix[a, a] += total
+            matrix[b, b] += total
+            matrix[a, b] -= total
+            matrix[b, a] -= total
+            right[a] -= total * apart
+            right[b] += total * apart
+    held = 0.1 * max(float(np.trace(matrix)) / count, 1e-9)
+    return colour + np.linalg.solve(matrix + held * np.eye(count), right).astype(np.float32)
+
+
+def _blended(colour: Array, weight: Array) -> tuple[Array, Array]:
+    """The two best views' mean (n, 3) and their weight (n,)."""
+    if weight.shape[1] > 2:
+        weight = np.where(weight >= np.partition(weight, -2, axis=1)[:, -2:-1], weight, 0)
+    total = weight.sum(axis=1)
+    return (colour * weight[..., None]).sum(axis=1) / np.maximum(total, 1e-12)[:, None], total
 
 
 def _spread(colour: Array, seen: Array, points: Array, normals: Array) -> Array:
@@ -184,29 +205,43 @@ def bake(vertices: Array, faces: Array, views: GridViews, size: int, *, unlit: b
 
     vertices (v, 3) float32, faces (f, 3) int32, closed and outward.
     """
+    plain = Mesh(vertices, faces, np.zeros(len(faces), np.int32), (Material(),))
+    drawn = render(plain, views.cameras, 2 * views.depth.shape[1], samples=1).depth
+    rgb, weights = _own_colours(views)
+
+    def colours(points: Array, normals: Array) -> Array:
+        colour, weight = _gather(pack(views), rgb, weights, drawn, points, normals)
+        colour, total = _blended(_levelled(colour, weight), weight)
+        return _spread(colour, total > 0, points, normals)
+
+    return paint(vertices, faces, colours, size, unlit=unlit)
+
+
+def paint(
+    vertices: Array, faces: Array, colours: Callable[[Array, Array], Array], size: int, *, unlit: bool
+) -> Mesh:
+    """The mesh unwrapped, with one texture (size, size) that is painted texel by texel.
+
+    colours: of points (n, 3) on the surface with their unit normals (n, 3), sRGB (n, 3) in [0, 1].
+    """
     uv = unwrap(vertices, faces, size)
-    plain = np.zeros(len(faces), np.int32)
     corners = vertices[faces].astype(np.float64)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     face, position = _texels(uv.astype(np.float64), corners, size)
     used = face >= 0
-    points, normals = position[used], normal[face[used]]
-    drawn = render(
-        Mesh(vertices, faces, plain, (Material(),)), views.cameras, 2 * views.depth.shape[1], samples=1
-    ).depth
-    rgb, weights = _own_colours(views)
-    colour, weight = _gather(pack(views), rgb, weights, drawn, points, normals)
-    colour = _spread(colour, weight > 0, points, normals)
     texture = np.full((size, size, 4), 255, np.uint8)
-    texture[used, :3] = np.clip(colour * 255 + 0.5, 0, 255)
+    texture[used, :3] = np.clip(colours(position[used], normal[face[used]]) * 255 + 0.5, 0, 255)
     # Every texel outside the charts takes the nearest one inside: no filter bleeds a seam.
     _, (row, column) = ndimage.distance_transform_edt(~used, return_indices=True)
-    texture = texture[row, column]
     material = Material(
-        name="lifted", texture=texture, wrap=("clamp", "clamp"), double_sided=False, unlit=unlit
+        name="lifted",
+        texture=texture[row, column],
+        wrap=("clamp", "clamp"),
+        double_sided=False,
+        unlit=unlit,
     )
-    return Mesh(vertices, faces, plain, (material,), corner_uv=uv)
+    return Mesh(vertices, faces, np.zeros(len(faces), np.int32), (material,), corner_uv=uv)
 
 
 def painted_points(mesh: Mesh) -> tuple[Array, Array, Array]:
