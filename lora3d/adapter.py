@@ -42,9 +42,12 @@ __all__ = [
 ]
 
 ROLES = {
-    "attention": ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out"),
-    "conv": ("conv1", "conv2", "conv_shortcut", "conv_in", "conv_out", "conv"),
-    "feedforward": ("ff.net.0.proj", "ff.net.2"),
+    "attention": (
+        *(".to_q", ".to_k", ".to_v", ".to_out.0", ".proj_in", ".proj_out"),
+        *(".add_q_proj", ".add_k_proj", ".add_v_proj", ".to_add_out"),
+    ),
+    "conv": (".conv1", ".conv2", ".conv_shortcut", ".conv_in", ".conv_out", ".conv"),
+    "feedforward": (".ff.net.0.proj", ".ff.net.2", ".ff_context.net.0.proj", ".ff_context.net.2"),
 }
 
 
@@ -55,12 +58,14 @@ def target_modules(network: nn.Module, targets: tuple[str, ...]) -> list[str]:
     """
     found: set[str] = set()
     for target in targets:
-        ends = ROLES.get(target, (target,))
+        ends = ROLES.get(target, (f".{target}",))
         matched = {
             name
             for name, module in network.named_modules()
             if isinstance(module, nn.Linear | nn.Conv2d)
-            and any(name == e or name.endswith("." + e) for e in ends)
+            # The last layer of a transformer is called proj_out too, but is no attention's.
+            and f".{name}".endswith(ends)
+            and not (target == "attention" and name == "proj_out")
         }
         if not matched:
             raise InputError(
@@ -132,7 +137,9 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
     # Never the header's own words: PEFT reads some of them as regular expressions.
     metadata = diffusers_metadata(layers)
     try:
-        base.network.load_lora_adapter(dict(tensors), prefix=base.component, adapter_name=name, metadata=metadata)
+        base.network.load_lora_adapter(
+            dict(tensors), prefix=base.component, adapter_name=name, metadata=metadata
+        )
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise AdapterError(
             f"{shown(path)} does not fit base {base.name!r}: {shown(str(error).splitlines()[0], 200)}"

@@ -21,7 +21,7 @@ from lora3d.camera import Array
 from lora3d.drawing import read_tiles
 from lora3d.errors import InputError
 from lora3d.export import safe_name
-from lora3d.generate import GUIDANCE, STEPS, Generation, Generator, Reference, to_image, write_record
+from lora3d.generate import Generation, Generator, Reference, to_image, write_record
 from lora3d.grid import ViewGrid
 from lora3d.pool import Pool
 from lora3d.render import render_tiles
@@ -97,8 +97,8 @@ def generate_batch(
     out: Path,
     *,
     format: str = "glb",
-    steps: int = STEPS,
-    guidance: float = GUIDANCE,
+    steps: int | None = None,
+    guidance: float | None = None,
     batch: int = 8,
     workers: int = 2,
     progress: bool = False,
@@ -164,7 +164,7 @@ class Waiting:
 
 
 def _look_up(
-    generator: Generator, job: Job, out: Path, format: str, steps: int, guidance: float
+    generator: Generator, job: Job, out: Path, format: str, steps: int | None, guidance: float | None
 ) -> Outcome | Waiting:
     """What an earlier run made of a job, or the job with its drawing read."""
     if job.image is None and not job.prompt:

@@ -79,37 +79,35 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
         yield
 
 
-def settle_run(out: Path, now: dict[str, Any], *, accept: bool = False) -> dict[str, Any]:
-    """Writes what the run is made of, or compares it with what was written; returns what holds.
-
-    now: ``recipe``, ``dataset``, ``base`` must be as they were; whatever else is in it holds as it was first.
-    accept: takes a changed recipe or dataset and goes on.
-    Raises InputError that names what changed.
-    """
+def read_run(out: Path) -> dict[str, Any] | None:
+    """What the run in a folder was started with; None where none was. Raises InputError if it cannot be read."""
     file = out / "recipe.json"
     if not checkpoints(out) and not (out / "adapter.safetensors").exists():
-        write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())
-        return now
+        return None
     try:
         then = json.loads(file.read_text(encoding="utf-8"))
-        recipe = dict(then["recipe"])
-        changed = [
-            f"{k} ({recipe.get(k)!r}, now {v!r})" for k, v in now["recipe"].items() if recipe.get(k) != v
-        ]
-        changed += [k for k in ("dataset", "base") if then[k] != now[k]]
+        return {"recipe": dict(then["recipe"]), **{k: str(then[k]) for k in ("dataset", "base", "precision")}}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{file} cannot be read ({error}): the run cannot be gone on with; name a new folder"
+            f"{file} cannot be read ({error}): this run cannot go on; name a new folder"
         ) from error
-    if changed and not accept:
-        raise InputError(
-            f"{out} was started with another {', '.join(changed)}; resume needs the same. To go on all the same "
-            "say --accept-changes; to start anew name another folder"
-        )
-    holds = {**now, **{k: v for k, v in then.items() if k not in ("recipe", "dataset", "base")}}
-    if changed:
-        write_atomically(file, (json.dumps(holds, indent=1) + "\n").encode())
-    return holds
+
+
+def settle_run(out: Path, now: dict[str, Any], then: dict[str, Any] | None, *, accept: bool) -> None:
+    """Writes what the run is made of, once it is known to be what it was started with.
+
+    Raises InputError that names what changed, unless ``accept`` takes that too.
+    """
+    if then is not None and not accept:
+        old, new = then["recipe"], now["recipe"]
+        changed = [f"{k} ({old.get(k)!r}, now {v!r})" for k, v in new.items() if old.get(k) != v]
+        changed += [k for k in ("dataset", "base") if then[k] != now[k]]
+        if changed:
+            raise InputError(
+                f"{out} was started with another {', '.join(changed)}; resume needs the same. To go on all the "
+                "same say --accept-changes; to start anew name another folder"
+            )
+    write_atomically(out / "recipe.json", (json.dumps(now, indent=1) + "\n").encode())
 
 
 def checkpoints(out: Path) -> list[Path]:

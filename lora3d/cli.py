@@ -253,7 +253,7 @@ def run_base_info(args: argparse.Namespace) -> dict[str, Any]:
         "revision": base.revision,
         "grid": base.grid.name,
         "tile": base.grid.tile,
-        "unet_parameters": sum(p.numel() for p in base.unet.parameters()),
+        "parameters": sum(p.numel() for p in base.network.parameters()),
         "folder": base.folder,
     }
 

@@ -45,7 +45,7 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
         read_drawing(args.image)  # a bad picture is found before seconds are spent on loading
     given = files_and_weights(args.adapter)
     check_terms(list(given), args.require)
-    from lora3d.generate import GUIDANCE, STEPS, load
+    from lora3d.generate import load
 
     adapters: dict[str | Path, float] = {file: weight for file, weight in given.items()}
     if (args.batch is None) == (args.image is None and not args.prompt):
@@ -57,8 +57,8 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
         args.image,
         args.prompt,
         seed=args.seed,
-        steps=args.steps or STEPS,
-        guidance=GUIDANCE if args.guidance is None else args.guidance,
+        steps=args.steps,
+        guidance=args.guidance,
     )
     file = made.save(args.out, name="generation", format=args.format)
     return {
@@ -71,7 +71,7 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
 
 def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float]) -> dict[str, Any]:
     from lora3d.batch import generate_batch, read_jobs
-    from lora3d.generate import GUIDANCE, STEPS, load
+    from lora3d.generate import load
 
     jobs = read_jobs(args.batch)
     outcomes = generate_batch(
@@ -79,8 +79,8 @@ def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float])
         jobs,
         args.out,
         format=args.format,
-        steps=args.steps or STEPS,
-        guidance=GUIDANCE if args.guidance is None else args.guidance,
+        steps=args.steps,
+        guidance=args.guidance,
         workers=args.workers,
         progress=not args.json,
     )

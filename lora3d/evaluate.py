@@ -23,7 +23,7 @@ from lora3d import metrics
 from lora3d.camera import Array
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.errors import InputError
-from lora3d.generate import STEPS, Generator, load
+from lora3d.generate import Generator, load
 from lora3d.grid import ViewGrid, require_same_grid
 from lora3d.judge import METRICS, SAMPLES, THRESHOLD, Judgement, Lift, Scores, judge
 from lora3d.pool import Pool
@@ -133,10 +133,9 @@ def evaluate_adapter(
     Raises InputError where the dataset's grid is not the base's.
     """
     dataset = read_dataset(data)
-    adapted = load(base, {adapter: 1.0} if adapter else {}, precision=precision)
+    adapted = load(base, {adapter: 1.0} if adapter else {}, precision=precision, grid=dataset.grid)
     model, grid = adapted.base, dataset.grid
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
-    steps = STEPS if steps is None else steps
 
     def asked(generator: Generator) -> Generate:
         def generate(rows: list[Row], seed: int) -> Array:
@@ -152,7 +151,7 @@ def evaluate_adapter(
         there = model.encode(torch.from_numpy(tiles[None]))
         return model.decode(there).float().cpu().numpy()[0]
 
-    settings: dict[str, Any] = {"base": model.name, "base_revision": model.revision, "steps": steps}
+    settings: dict[str, Any] = {"base": model.name, "base_revision": model.revision, "steps": steps or model.steps}
     settings["precision"] = str(adapted.dtype).removeprefix("torch.")
     for card in adapted.cards.values():
         settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}

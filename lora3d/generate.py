@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from lora3d.adapter import AdapterCard, load_adapter, use_adapters
+from lora3d.adapter_convert import find_card
 from lora3d.adapter_license import combine, terms_of
 from lora3d.base import Base, load_base
 from lora3d.camera import Array
@@ -27,9 +28,6 @@ from lora3d.export import safe_name, view_files
 from lora3d.grid import ViewGrid, pack
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
-
-STEPS = 4
-GUIDANCE = 2.0
 
 Reference = tuple[Array, Array]
 
@@ -103,11 +101,12 @@ class Generator:
         prompt: str | None = None,
         *,
         seed: int = 0,
-        steps: int = STEPS,
-        guidance: float = GUIDANCE,
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> Generation:
         """A drawing (a file or (h, w, 4) float in [0, 1]), a sentence, both or neither to one `Generation`."""
         reference = None if image is None else self.reference(image)
+        steps, guidance = self.sampling(steps, guidance)
         tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
         record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance)
         return Generation(tiles, self.base.grid, record)
@@ -123,10 +122,11 @@ class Generator:
         prompt: str | None,
         *,
         seed: int,
-        steps: int = STEPS,
-        guidance: float = GUIDANCE,
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> dict[str, Any]:
         """Everything needed to make the same bytes again, as plain JSON: `Generation.record`."""
+        steps, guidance = self.sampling(steps, guidance)
         licenses = [name for card in self.cards.values() for name in terms_of(card).licenses]
         file = Path(image) if isinstance(image, str | Path) else None
         return {
@@ -156,6 +156,13 @@ class Generator:
             "versions": {p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
         }
 
+    def sampling(self, steps: int | None, guidance: float | None) -> tuple[int, float]:
+        """Steps and guidance as asked, or the base's own."""
+        steps = self.base.steps if steps is None else steps
+        if steps < 1:
+            raise InputError(f"steps must be at least 1, found {steps}")
+        return steps, self.base.guidance if guidance is None else guidance
+
     def sentence(self, prompt: str | None) -> str:
         """The prompt with the adapters' triggers before it."""
         triggers = [
@@ -171,15 +178,14 @@ class Generator:
         prompts: Sequence[str | None],
         seeds: Sequence[int],
         *,
-        steps: int = STEPS,
-        guidance: float = GUIDANCE,
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> Array:
         """A batch of grids, (b, cells, t, t, 3) float32 in [0, 1]; each depends on its own seed alone.
 
         References are framed as `lora3d.drawing.fit_reference` does; None generates the drawing's tile too.
         """
-        if steps < 1:
-            raise InputError(f"steps must be at least 1, found {steps}")
+        steps, guidance = self.sampling(steps, guidance)
         use_adapters(self.base, self.weights)
         clean, known = encode_references(self.base, references)
         text = self.base.embed([self.sentence(p) for p in prompts])
@@ -202,7 +208,7 @@ def encode_references(base: Base, references: Sequence[Reference | None]) -> tup
     for i, reference in enumerate(references):
         if reference is not None:
             _write_reference(grid, tiles[i], reference)
-            known[i, 0] = True
+            known[i] = torch.tensor([channel.startswith("reference") for channel in base.slot_channels])
     return base.encode(torch.from_numpy(tiles)), known.to(base.device)
 
 
@@ -251,13 +257,21 @@ def load(
     *,
     device: str = "auto",
     precision: str = "auto",
+    grid: ViewGrid | None = None,
 ) -> Generator:
-    """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit."""
+    """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit.
+
+    A plain text-to-image base has no grid of its own: it takes ``grid``, by default the first adapter's.
+    """
     chosen = choose_device(device)
-    loaded = load_base(base, chosen)
+    dtype = choose_dtype(chosen, precision)
+    card = find_card(Path(next(iter(adapters)))) if adapters else None
+    if grid is None and card is not None:
+        grid = ViewGrid.from_dict(card.grid)
+    loaded = load_base(base, chosen, grid=grid, dtype=dtype)
     cards, weights = {}, {}
     for i, (path, weight) in enumerate((adapters or {}).items()):
         name = f"{i}_{Path(path).stem}".replace(".", "_")
         cards[name] = load_adapter(loaded, Path(path), name)
         weights[name] = float(weight)
-    return Generator(loaded, cards, weights, choose_dtype(chosen, precision))
+    return Generator(loaded, cards, weights, dtype)

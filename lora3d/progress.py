@@ -16,7 +16,7 @@ from lora3d.cache import Cached
 from lora3d.dataset import Dataset
 from lora3d.device import autocast
 from lora3d.diffusion import held_out_times, masked_mse, mix, target
-from lora3d.generate import GUIDANCE, STEPS, sample, to_image
+from lora3d.generate import sample, to_image
 from lora3d.grid import pack
 from lora3d.recipe import TrainConfig
 
@@ -110,7 +110,7 @@ def save_samples(base: Base, rows: Cached, trained: Cached, path: Path, dtype: t
     known = torch.tensor([s.startswith("reference") for s in rows.slots], device=base.device)
     text = rows.text(torch.arange(len(rows))).to(base.device)
     noise = fixed_noise(base, list(range(len(rows))))
-    made = sample(base, noise, clean, known.expand(len(rows), -1), text, STEPS, GUIDANCE, dtype)
+    made = sample(base, noise, clean, known.expand(len(rows), -1), text, base.steps, base.guidance, dtype)
     both = [
         np.concatenate([pack(base.grid, base.decode(x[None])[0].float().cpu().numpy()) for x in pair], axis=1)
         for pair in zip(made, clean, strict=True)

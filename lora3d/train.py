@@ -42,6 +42,7 @@ from lora3d.checkpoint import (
     load_checkpoint,
     new_state,
     read_log,
+    read_run,
     run_folder,
     save_checkpoint,
     settle_run,
@@ -121,23 +122,18 @@ def train(
         if not dataset.count("train"):
             raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
         device = choose_device(config.device)
-        base = load_base(config.base, device)
+        then = read_run(out)
+        # Measured anew, a choice could differ; a run goes on as it began.
+        dtype = choose_dtype(device, config.precision) if then is None else getattr(torch, then["precision"])
+        base = load_base(config.base, device, grid=dataset.grid, dtype=dtype)
         require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
-        dtype = choose_dtype(device, config.precision)
         made_of = {
             "recipe": to_fields(config),
             "dataset": dataset.content_hash,
             "base": base.revision,
             "precision": str(dtype).removeprefix("torch."),
-            "threads": torch.get_num_threads(),
         }
-        holds = settle_run(out, made_of, accept=accept_changes)
-        dtype = getattr(torch, holds["precision"])
-        if holds["threads"] != made_of["threads"]:
-            report(
-                f"started with {holds['threads']} threads, now {made_of['threads']}: sums are rounded in another "
-                "order, the result will be equal but for that"
-            )
+        settle_run(out, made_of, then, accept=accept_changes)
         rows = cache_rows(base, dataset, config, "train", config.variants)
         held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
         rows, validation = split_validation(rows, dataset, config)

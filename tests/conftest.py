@@ -22,6 +22,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_toy_base(tmp_path_factory.mktemp("toy_base"))
+
+
+def save_toy_base(folder: Path) -> Path:
     """A saved base with every part of `mini` at a fraction of its size; its codec is fitted to noise pictures."""
     from lora3d.base.build import new_scheduler, new_text_encoder, new_tokenizer, new_unet, save_base
     from lora3d.base.codec import new_codec, principal_components, set_encoder
@@ -38,7 +42,6 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet = new_unet(size, grid)
     torch.nn.init.normal_(unet.conv_out.weight, std=0.05)  # a new one answers nothing, whatever it is asked
     tokenizer = new_tokenizer(["a red box", "two blue chairs on a green table"], size)
-    folder = tmp_path_factory.mktemp("toy_base")
     save_base(
         folder,
         grid,

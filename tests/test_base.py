@@ -165,7 +165,7 @@ def test_any_text_can_be_spelled(toy_base):
 
 
 def test_a_folder_that_is_no_base_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected 'mini' or a folder"):
+    with pytest.raises(InputError, match="expected 'mini', a folder in diffusers layout"):
         load_base(tmp_path)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lora3d.base.mini import MiniBase
+    from lora3d.base.plain import Family
     from lora3d.base.text import Text
 
 MINI = Path(__file__).parent / "mini_weights"
@@ -24,7 +26,8 @@ class Base(Protocol):
 
     Latents are (b, slots, c, h, w): a slot is what the base encodes as one tile; ``latent_shape`` is theirs
     without b, ``moments`` (2, c) their mean and deviation by channel, ``slot_channels`` what each slot shows.
-    ``revision`` is the SHA-256 of its weights. ``network`` is what carries adapters, ``component`` its name in
+    ``revision`` is the SHA-256 of its weights. ``steps`` and ``guidance`` are what its sampler takes where nobody
+    says. ``network`` is what carries adapters, ``component`` its name in
     an adapter's keys (unet or transformer).
 
     At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
@@ -35,6 +38,8 @@ class Base(Protocol):
     def name(self) -> str: ...
     @property
     def revision(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
     @property
     def grid(self) -> ViewGrid: ...
     @property
@@ -47,6 +52,10 @@ class Base(Protocol):
     def scheduler(self) -> Any: ...
     @property
     def device(self) -> torch.device: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def guidance(self) -> float: ...
     @property
     def slots(self) -> int: ...
     @property
@@ -72,15 +81,84 @@ def hash_weights(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_base(name: str | Path = "mini", device: str | torch.device = "cpu") -> MiniBase:
-    """The embedded ``mini``, or a base of its family from a local folder in diffusers layout.
+def load_base(
+    name: str | Path = "mini",
+    device: str | torch.device = "cpu",
+    *,
+    grid: ViewGrid | None = None,
+    dtype: torch.dtype | None = None,
+) -> Base:
+    """The embedded ``mini``, a folder in diffusers layout, or a model of the Hub (``owner/name``).
 
-    Raises InputError for a folder that is missing or is not such a base. Nothing is ever downloaded.
+    Args:
+        grid: for a plain text-to-image base, which has none of its own; a base that has one keeps it.
+        dtype: of a plain base's weights, float32 by default; `mini`'s family is always in float32.
+
+    Raises InputError for a folder that is missing or no such base, and GridError for a grid that it cannot hold.
+    Only a name of the Hub's kind that is no folder here asks the network for anything.
     """
-    folder = MINI if str(name) == "mini" else Path(name)
-    needed = ("model_index.json", "grid.json", "latents.json")
-    if not all((folder / file).is_file() for file in needed):
-        raise InputError(f"no base at {str(name)!r}: expected 'mini' or a folder with {', '.join(needed)}")
-    from lora3d.base.mini import load_mini
+    folder = find_folder(name)
+    if (folder / "grid.json").is_file() and (folder / "latents.json").is_file():
+        from lora3d.base.mini import load_mini
 
-    return load_mini(folder, name="mini" if folder == MINI else folder.name, device=device)
+        return load_mini(folder, name="mini" if folder == MINI else folder.name, device=device)
+    family = read_family(folder)
+    if grid is None:
+        raise InputError(
+            f"base {folder.name!r} is a plain text-to-image base without a grid of its own: name an adapter "
+            "that was trained on it, or a dataset"
+        )
+    import torch
+
+    from lora3d.base.plain import load_plain
+
+    return load_plain(folder, family, grid, device, dtype or torch.float32)
+
+
+def find_folder(name: str | Path) -> Path:
+    """Where a base lies; a Hub's model is fetched into huggingface_hub's cache, safetensors alone."""
+    folder = MINI if str(name) == "mini" else Path(name)
+    if (folder / "model_index.json").is_file():
+        return folder
+    if folder.is_dir() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
+        raise InputError(
+            f"no base at {str(name)!r}: expected 'mini', a folder in diffusers layout (with model_index.json), "
+            "or a model of the Hub as owner/name"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    parts = ["model_index.json", *(f"*/*.{end}" for end in ("json", "txt", "model", "safetensors"))]
+    try:
+        found = snapshot_download(str(name), allow_patterns=parts, ignore_patterns=["*.fp16.*", "*non_ema*"])
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"base {str(name)!r} is no folder here and cannot be had from the Hub: {str(error).splitlines()[0]}"
+        ) from error
+    if not (Path(found) / "model_index.json").is_file():
+        raise InputError(f"{str(name)!r} on the Hub is not in diffusers layout: it has no model_index.json")
+    return Path(found)
+
+
+def read_family(folder: Path) -> Family:
+    """Which family a plain base is of, by its pipeline's name. Raises InputError for one not known here."""
+    try:
+        pipeline = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'model_index.json'} cannot be read: {error}") from error
+    if pipeline == "StableDiffusionPipeline":
+        from lora3d.base.sd import SD
+
+        return SD
+    if pipeline == "StableDiffusionXLPipeline":
+        from lora3d.base.sdxl import SDXL
+
+        return SDXL
+    if pipeline == "StableDiffusion3Pipeline":
+        from lora3d.base.sd3 import SD3
+
+        return SD3
+    raise InputError(
+        f"base {folder.name!r} is a {pipeline!r}; expected StableDiffusionPipeline, StableDiffusionXLPipeline or "
+        "StableDiffusion3Pipeline"
+    )

@@ -62,6 +62,9 @@ class MiniBase:
     moments: Tensor
     inverse: Inverse
 
+    steps = 4
+    guidance = 2.0
+
     @property
     def device(self) -> torch.device:
         return self.unet.device

@@ -1,0 +1,163 @@
+"""Every Stable Diffusion family at toy size: the real classes, random weights, saved as their own pipelines save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
+
+FAMILIES = ("sd15", "sd21", "sdxl", "sd3", "sd3_without_t5")
+WIDTH = 16
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+UNET: dict[str, Any] = {
+    "block_out_channels": (8, 16),
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "attention_head_dim": 4,
+    "cross_attention_dim": WIDTH,
+    "sample_size": 64,
+}
+
+
+def save_toy(family: str, folder: Path) -> Path:
+    """One of `FAMILIES` in diffusers layout."""
+    torch.manual_seed(1)
+    pipeline = _make(family)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def _make(family: str) -> Any:
+    if family in ("sd15", "sd21"):
+        v = family == "sd21"
+        unet = UNet2DConditionModel(**UNET, use_linear_projection=v)
+        scheduler = (
+            DDIMScheduler(**BETAS, prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)
+            if v
+            else PNDMScheduler(**BETAS, skip_prk_steps=True)
+        )
+        return StableDiffusionPipeline(
+            vae=_vae(4),
+            text_encoder=_clip(CLIPTextModel),
+            tokenizer=_tokenizer(),
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    if family == "sdxl":
+        unet = UNet2DConditionModel(
+            **{**UNET, "cross_attention_dim": 2 * WIDTH, "sample_size": 128},
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=6 * 4 + WIDTH,
+        )
+        return StableDiffusionXLPipeline(
+            vae=_vae(4),
+            text_encoder=_clip(CLIPTextModel),
+            text_encoder_2=_clip(CLIPTextModelWithProjection),
+            tokenizer=_tokenizer(),
+            tokenizer_2=_tokenizer(),
+            unet=unet,
+            scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading"),
+            add_watermarker=False,
+        )
+    transformer = SD3Transformer2DModel(
+        sample_size=16,
+        patch_size=2,
+        in_channels=8,
+        out_channels=8,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=2 * WIDTH,
+        caption_projection_dim=16,
+        pooled_projection_dim=2 * WIDTH,
+        pos_embed_max_size=32,
+    )
+    t5 = family == "sd3"
+    return StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_vae(8, shift=0.06),
+        text_encoder=_clip(CLIPTextModelWithProjection),
+        tokenizer=_tokenizer(),
+        text_encoder_2=_clip(CLIPTextModelWithProjection),
+        tokenizer_2=_tokenizer(),
+        text_encoder_3=_t5() if t5 else None,
+        tokenizer_3=_t5_tokenizer() if t5 else None,
+    )
+
+
+def _vae(latents: int, shift: float | None = None) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(4, 4, 4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=latents,
+        norm_num_groups=2,
+        layers_per_block=1,
+        scaling_factor=0.5,
+        shift_factor=shift,
+    ).eval()
+
+
+def _tokenizer() -> Any:
+    from lora3d.base.build import new_tokenizer
+    from lora3d.recipe import MiniSize
+
+    return new_tokenizer(["a red box", "two blue chairs"], MiniSize(tokens=77, vocabulary=600))
+
+
+def _clip(kind: Any) -> Any:
+    tokenizer = _tokenizer()
+    return kind(
+        CLIPTextConfig(
+            hidden_size=WIDTH,
+            intermediate_size=32,
+            num_attention_heads=2,
+            num_hidden_layers=2,
+            projection_dim=WIDTH,
+            vocab_size=len(tokenizer),
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ).eval()
+
+
+def _t5() -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(vocab_size=64, d_model=2 * WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    ).eval()
+
+
+def _t5_tokenizer() -> T5TokenizerFast:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [(c, -3.0 - i / 10) for i, c in enumerate("etaoinshrdlucmfwypvbgkjqxz")]
+    return T5TokenizerFast(vocab=pieces, extra_ids=0)
