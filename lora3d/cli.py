@@ -18,8 +18,8 @@ from typing import Any
 
 from lora3d.cli_adapter import add_adapter_commands
 from lora3d.cli_generate import add_generate
+from lora3d.cli_lift import add_lift
 from lora3d.errors import InputError
-from lora3d.formats import FORMATS
 from lora3d.recipe import PretrainConfig, TrainConfig, read_recipe
 
 Command = Callable[[argparse.Namespace], dict[str, Any]]
@@ -74,12 +74,7 @@ def build_parser() -> Parser:
     train.add_argument("--accept-changes", action="store_true", help="go on with another recipe or dataset")
     _add_recipe_flags(train, TrainConfig)
     add_generate(_add, commands)
-    lift = _add("lift", run_lift, "any tool's multi-view image to a mesh", commands)
-    lift.add_argument("image", type=Path)
-    lift.add_argument("--grid", required=True, help="a preset or a JSON file")
-    lift.add_argument("--out", type=Path, required=True, help="a file; its ending says the format")
-    lift.add_argument("--format", choices=FORMATS, help="where the ending does not say it")
-    lift.add_argument("--faces", type=int, default=5000)
+    add_lift(_add, commands)
     _add_eval(commands)
     add_adapter_commands(_add, group("adapter", "look into adapter files, convert, merge and share them"))
     _add_base(group("base", "the base models"))
@@ -206,22 +201,6 @@ def run_train(args: argparse.Namespace) -> dict[str, Any]:
         report=_say(args),
     )
     return dataclasses.asdict(result)
-
-
-def run_lift(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.drawing import read_tiles
-    from lora3d.export import view_files
-    from lora3d.grid import read_grid
-    from lora3d.lift import lift
-
-    tiles, grid = read_tiles(args.image, read_grid(args.grid))
-    mesh = lift(tiles, grid, faces=args.faces)
-    format = args.format or args.out.suffix.removeprefix(".").lower()
-    files = view_files(tiles, grid, args.out.stem, format, {"lifted": args.image.name}, mesh=mesh)
-    for name, data in files.items():
-        (args.out.parent / name).write_bytes(data)
-    written = args.out.parent / next(iter(files))
-    return {format: written, "faces": len(mesh.faces), "vertices": len(mesh.vertices)}
 
 
 def run_eval(args: argparse.Namespace) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
     # One affine resampling of a padded square, so that framing is sub-pixel exact and never stretches.
     side = max(crop.shape[:2]) / grid.reference_fit
     centre = (crop.shape[1] / 2, crop.shape[0] / 2)
-    pad = int(np.ceil(side))
+    # As far as the frame and the filter's support reach beyond the crop.
+    pad = int(np.ceil((side - min(crop.shape[:2])) / 2 + 2 * side / grid.tile)) + 2
     padded = np.pad(premultiplied, ((pad, pad), (pad, pad), (0, 0)))
     frame = (centre[0] + pad - side / 2, centre[1] + pad - side / 2)
     region = (frame[0], frame[1], frame[0] + side, frame[1] + side)
@@ -102,6 +103,8 @@ def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
 def read_tiles(path: Path, grid: ViewGrid) -> tuple[Array, ViewGrid]:
     """A grid picture to its tiles (cells, t, t, 3) float32 in [0, 1], and the grid at the picture's resolution.
 
+    What is transparent becomes the grid's background.
+
     Raises InputError for a picture that is not rows × columns of square tiles.
     """
     try:
@@ -115,10 +118,13 @@ def read_tiles(path: Path, grid: ViewGrid) -> tuple[Array, ViewGrid]:
                     f"{path} is {width}×{height} px; grid {grid.name!r} needs {grid.columns}×{grid.rows} square "
                     f"tiles, for example {grid.size[0]}×{grid.size[1]}"
                 )
-            canvas = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+            canvas = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: expected a PNG, JPEG or WebP picture; {error}") from error
     sized = grid.with_tile(tile)
-    return unpack(sized, canvas), sized
+    tiles = unpack(sized, canvas)
+    ground = np.zeros((len(tiles), 1, 1, 3), np.float32)
+    ground[[*grid.indices("rgb"), *grid.indices("reference")]] = grid.background
+    return tiles[..., :3] * tiles[..., 3:] + ground * (1 - tiles[..., 3:]), sized

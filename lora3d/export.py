@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from trimesh.visual.material import SimpleMaterial
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
-from lora3d.formats import FORMATS, MESHES
+from lora3d.formats import FORMATS, MESHES, Pivot
 from lora3d.glb import write_glb
 from lora3d.grid import ViewGrid
 from lora3d.lift import lift
 from lora3d.lift.relief import relief
 from lora3d.lift.splats import splat, splat_bytes
+from lora3d.lift.views import read_views
 from lora3d.lift.voxels import lift_voxels, npz_bytes, vox_bytes
 from lora3d.mesh import FROM_Y_UP, Mesh, unique_rows
 
@@ -53,7 +55,8 @@ def view_files(
     Args:
         tiles: as in `lora3d.lift.lift`.
         format: those of `model_files`; ``vox`` (MagicaVoxel) and ``npz`` (NumPy): `VOXELS` voxels a side;
-            ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth.
+            ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth; ``field``: a
+            radiance field, see `lora3d.lift.field`.
         mesh: what the tiles lift to, where it is known already.
 
     Raises InputError for another format, and as the lifts do.
@@ -64,12 +67,37 @@ def view_files(
     if format in ("vox", "npz"):
         voxels = lift_voxels(tiles, grid, VOXELS, mesh=mesh)
         return {f"{name}.{format}": vox_bytes(voxels) if format == "vox" else npz_bytes(voxels)}
+    if format == "field":
+        return {f"{name}.safetensors": _field(tiles, grid)}
     if format == "relief":
         return model_files(relief(tiles, grid), name, "glb", record)
     mesh = mesh or lift(tiles, grid)
     if format == "splats":
         return {f"{name}.ply": splat_bytes(splat(mesh))}
     return model_files(mesh, name, format, record)
+
+
+def _field(tiles: Array, grid: ViewGrid) -> bytes:
+    from lora3d.lift.field import field_bytes, fit_field  # they bring torch
+
+    return field_bytes(fit_field(read_views(tiles, grid)))
+
+
+def placed(mesh: Mesh, pivot: Pivot | None = None, size: float | None = None) -> Mesh:
+    """The mesh in its final place, for an engine.
+
+    pivot: what comes to the origin: the ``centre`` of the bounding box, or of its ``base``; None leaves the
+    origin. size: the longest side of the bounding box, in metres (glTF's unit); None leaves it. Raises
+    InputError for a size that is not positive.
+    """
+    if size is not None and not 0 < size < np.inf:
+        raise InputError(f"a size is a positive number of metres, found {size}")
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    origin = (low + high) / 2 if pivot else np.zeros(3)
+    if pivot == "base":
+        origin[2] = low[2]
+    scale = 1.0 if size is None else size / float((high - low).max())
+    return replace(mesh, vertices=((mesh.vertices - origin) * scale).astype(np.float32))
 
 
 def model_files(mesh: Mesh, name: str, format: str, record: dict[str, Any]) -> dict[str, bytes]:

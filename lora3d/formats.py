@@ -1,4 +1,10 @@
-"""What a grid of views can be written as; names alone, so that the command line can list them at once."""
+"""What a grid of views can be lifted by and written as; names alone, so that the command line lists them at once."""
+
+from typing import Literal, get_args
 
 MESHES = ("glb", "gltf", "obj", "ply", "stl")
-FORMATS = (*MESHES, "vox", "npz", "splats", "relief")
+FORMATS = (*MESHES, "vox", "npz", "splats", "relief", "field")
+Lift = Literal["fuse", "normals", "field", "hull"]
+LIFTS: tuple[str, ...] = get_args(Lift)
+Pivot = Literal["centre", "base"]
+PIVOTS: tuple[str, ...] = get_args(Pivot)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
+from lora3d.formats import LIFTS, Lift
 from lora3d.grid import ViewGrid
 from lora3d.lift.fuse import HALF, signed_field
 from lora3d.lift.hull import hull_field
@@ -19,28 +20,41 @@ from lora3d.lift.views import UNKNOWN, GridViews, read_views
 from lora3d.mesh import Material, Mesh
 from lora3d.render import render
 
-Method = Literal["fuse", "normals", "field", "hull"]
-METHODS: tuple[Method, ...] = ("fuse", "normals", "field", "hull")
-
 
 def lift(
     tiles: Array,
     grid: ViewGrid,
     *,
-    method: Method | None = None,
+    method: Lift | None = None,
     faces: int = 5000,
     texture: int = 512,
     resolution: int | None = None,
     seed: int = 0,
 ) -> Mesh:
-    """One closed mesh with a baked texture, in the grid's frame, from the views of its rgb cells.
+    """One closed mesh with a baked texture, in the grid's frame, from the views of its rgb cells; see `lift_levels`."""
+    return lift_levels(
+        tiles, grid, (faces,), method=method, texture=texture, resolution=resolution, seed=seed
+    )[0]
+
+
+def lift_levels(
+    tiles: Array,
+    grid: ViewGrid,
+    budgets: Sequence[int],
+    *,
+    method: Lift | None = None,
+    texture: int = 512,
+    resolution: int | None = None,
+    seed: int = 0,
+) -> list[Mesh]:
+    """Levels of detail: closed meshes of one solid, each with a baked texture, in the grid's frame.
 
     Args:
         tiles: (cells, t, t, 3) float32 in [0, 1], as `grid.unpack` or a generator gives them.
         method: ``fuse``: rgb and depth (or positions) to signed distances, see `lora3d.lift.fuse`;
             ``normals``: rgb and normals, and ``field``: rgb alone, fitted until they are drawn again, see
             `lora3d.lift.field`; ``hull``: silhouettes alone. By default the first of these whose cells the grid has.
-        faces: at most this many triangles; flat parts take fewer.
+        budgets: at most this many triangles each; flat parts take fewer.
         texture: side of the square texture in texels.
         resolution: voxels along the side of the solid's cube; by default 1.5 a pixel, from 64 to 160.
         seed: of ``normals`` and ``field``; the others draw no numbers.
@@ -48,26 +62,27 @@ def lift(
     Raises InputError for an unknown method, a budget that no solid fits, a grid without the cells that the
     method needs, and tiles that show no object.
     """
-    if faces < 100 or texture < 16:
-        raise InputError(f"a lift needs at least 100 faces and a 16 px texture, found {faces} and {texture}")
+    if min(budgets) < 100 or texture < 16:
+        found = f"{min(budgets)} and {texture}"
+        raise InputError(f"a lift needs at least 100 faces and a 16 px texture, found {found}")
     views = read_views(tiles, grid)
     n = min(max(grid.tile * 3 // 2, 64), 160) if resolution is None else resolution
     field = solid_field(views, n, method=method, seed=seed)
-    vertices, triangles = extract(field, HALF, faces)
+    shapes = [extract(field, HALF, faces) for faces in budgets]
     if not has_depth(views):
-        views = _with_depth_of(views, vertices, triangles)
+        views = _with_depth_of(views, *shapes[0])
     # Studio grids carry their light in the colours: lit again, it would count twice.
-    return bake(vertices, triangles, views, texture, unlit=grid.shading == "studio")
+    return [bake(*shape, views, texture, unlit=grid.shading == "studio") for shape in shapes]
 
 
-def solid_field(views: GridViews, resolution: int, *, method: Method | None = None, seed: int = 0) -> Array:
+def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None, seed: int = 0) -> Array:
     """The field (resolution,)³ of the solid, below 0 inside, over [−HALF, HALF]³ in world units; see `lift`."""
     if not 16 <= resolution <= 512:
         raise InputError(f"a lift's resolution is 16 to 512 voxels, found {resolution}")
     if method is None:
         method = "fuse" if has_depth(views) else "field" if views.normal is None else "normals"
-    if method not in METHODS:
-        raise InputError(f"no lift method {method!r}: expected one of {', '.join(METHODS)}")
+    if method not in LIFTS:
+        raise InputError(f"no lift method {method!r}: expected one of {', '.join(LIFTS)}")
     if method == "fuse":
         if not has_depth(views):
             raise InputError(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from lora3d.camera import Array, Camera, rays
@@ -25,7 +25,8 @@ from lora3d.lift.hull import hull_field
 from lora3d.lift.views import GridViews
 
 FORMAT = "lora3d.field.1"
-STEPS = (300, 500)  # at half and at full resolution
+STEPS = (200, 300)  # at half and at full resolution
+FINEST = 80  # voxels along the cube's side
 RAYS = 1024  # a step
 SAMPLES = 48  # along each
 SHELL = 3.0  # voxels about the solid in which samples are drawn
@@ -136,14 +137,14 @@ def fit_field(
     seed: int = 0,
     device: str = "cpu",
 ) -> Field:
-    """The field that draws the views: coarse first, ``steps`` at half and at full resolution (at most 128).
+    """The field that draws the views: coarse first, ``steps`` at half and at full resolution (at most `FINEST`).
 
     Minimises Huber's loss of the colours, the absolute error of opacity and normals, the eikonal loss
     (|∇f| − 1)², and the roughness of both grids. Equal seeds give equal fields on one machine.
     """
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    n = min(resolution, 128)
+    n = min(resolution, FINEST)
     origin, direction, colour, normal, shown = _all_rays(views, device)
     distance = torch.from_numpy(hull_field(views, n // 2))[None, None].to(device)
     mean = colour[shown].mean(0).clamp(0.02, 0.98)
@@ -199,7 +200,7 @@ def _all_rays(views: GridViews, device: str) -> tuple[Tensor, Tensor, Tensor, Te
 
 
 @torch.no_grad()
-def draw(field: Field, cameras: Sequence[Camera], size: int) -> Array:
+def draw_field(field: Field, cameras: Sequence[Camera], size: int) -> Array:
     """Pictures (cameras, size, size, 3) float32 sRGB in [0, 1] over the field's background."""
     pictures = []
     for camera in cameras:
@@ -214,7 +215,7 @@ def draw(field: Field, cameras: Sequence[Camera], size: int) -> Array:
     return np.stack(pictures)
 
 
-def save_field(field: Field, path: Path) -> None:
+def field_bytes(field: Field) -> bytes:
     """As safetensors: ``distance`` and ``colour``, the rest in its header."""
     header = {
         "format": FORMAT,
@@ -222,11 +223,11 @@ def save_field(field: Field, path: Path) -> None:
         "background": " ".join(map(repr, field.background)),
     }
     grids = {"distance": field.distance.cpu().contiguous(), "colour": field.colour.cpu().contiguous()}
-    save_file(grids, path, metadata=header)
+    return save(grids, metadata=header)
 
 
 def load_field(path: Path, device: str = "cpu") -> Field:
-    """The inverse of `save_field`. Raises InputError for a file that is no field."""
+    """The inverse of `field_bytes`. Raises InputError for a file that is no field."""
     try:
         with safe_open(path, framework="pt", device=device) as file:
             header = file.metadata() or {}
