@@ -19,6 +19,8 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
+from lora3d.errors import InputError
+
 CHANNELS = 4
 PATCH = 8
 LATENTS = 64
@@ -120,6 +122,10 @@ def invert_encoder(codec: AutoencoderTiny, background: tuple[float, float, float
     units = torch.zeros(CHANNELS * PATCH**2 + 1, CHANNELS, PATCH, PATCH)
     units.flatten(1).fill_diagonal_(1.0)
     encoded = codec.encode(units.to(codec.device) * 2 - 1).latents[:, :, 0, 0].double().cpu()
+    if not torch.isfinite(encoded).all():
+        raise InputError(
+            "the base's VAE is damaged: it encodes to numbers that are not finite; get its files anew"
+        )
     matrix = (encoded[:-1] - encoded[-1]).T  # (64, 256)
     patch = torch.tensor(background, dtype=torch.float64).repeat_interleave(PATCH**2)
     latent = encoded[-1] + matrix @ patch

@@ -76,7 +76,7 @@ def main() -> None:
             batch=1,
             variants=0,
             validation_share=0.3,
-            validate_every=max(2, args.steps // 10),
+            validate_every=max(4, args.steps // 10),
             patience=0,
             held_out_every=0,
             sample_every=0,

@@ -1,0 +1,255 @@
+"""What goes wrong in the middle of a run: each fault is named, and nothing that was saved is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from lora3d.checkpoint import checkpoints
+from lora3d.dataset import write_dataset
+from lora3d.errors import InputError
+from lora3d.recipe import TrainConfig
+from lora3d.train import train
+from tests.test_train import GRID, make_rows
+
+
+@pytest.fixture(scope="module")
+def whole(toy_base, tmp_path_factory):
+    """A dataset, a recipe and the adapter of an undisturbed run."""
+    top = tmp_path_factory.mktemp("faults")
+    write_dataset(make_rows(), top / "data", GRID)
+    config = TrainConfig(
+        base=str(toy_base),
+        rank=2,
+        targets=("attention",),
+        steps=8,
+        batch=1,
+        variants=0,
+        validation_share=0,
+        held_out_every=0,
+        sample_every=0,
+        checkpoint_every=3,
+        device="cpu",
+        precision="fp32",
+    )
+    return top, config, run(config, top / "data", top / "whole").read_bytes()
+
+
+def run(config: TrainConfig, data: Path, out: Path, said: list[str] | None = None, **more) -> Path:
+    report = (said if said is not None else []).append
+    return train(config, data, out, progress=False, report=report, **more).adapter
+
+
+def when(condition: Callable[[], bool], action: Callable[[], None]) -> None:
+    """Does something from another thread as soon as the trainer, in this one, has got so far."""
+
+    def wait() -> None:
+        end = time.monotonic() + 60
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.002)
+        action()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def steps_logged(out: Path) -> int:
+    log = out / "train.log.jsonl"
+    return log.read_text().count("\n") if log.exists() else 0
+
+
+@pytest.fixture
+def stopped(whole, tmp_path):
+    """A run that Ctrl-C ended after some steps."""
+    top, config, _ = whole
+    out = tmp_path / "run"
+    when(lambda: steps_logged(out) >= 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(
+        InputError, match=r"stopped as asked after step \d of 8; it is saved.*--resume goes on"
+    ):
+        run(config, top / "data", out)
+    return out
+
+
+def test_one_ctrl_c_finishes_the_step_and_saves_it(whole, stopped):
+    top, config, adapter = whole
+    assert int(checkpoints(stopped)[-1].name[5:]) == steps_logged(stopped) >= 3
+    assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
+
+
+def test_two_leave_at_once_and_corrupt_nothing(whole, tmp_path):
+    top, config, _ = whole
+    out = tmp_path / "run"
+    slow = replace(config, batch=4)
+
+    def press_twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    when(lambda: steps_logged(out) >= 4, press_twice)
+    with pytest.raises((KeyboardInterrupt, InputError)):
+        run(slow, top / "data", out)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = run(slow, top / "data", out, resume=True)
+    assert again.read_bytes() == run(slow, top / "data", tmp_path / "other").read_bytes()
+
+
+def test_a_full_disk_is_named_with_what_is_needed_and_the_older_checkpoint_stays(whole, stopped):
+    """A limit on the size of files fails as a full disk does: in the middle of a write."""
+    top, config, adapter = whole
+    before = {f: f.read_bytes() for f in checkpoints(stopped)[-1].iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        with pytest.raises(InputError, match=r"no checkpoint of step.*needs \d.*MiB.*step-0000000\d is kept"):
+            run(config, top / "data", stopped, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {f: f.read_bytes() for f in checkpoints(stopped)[-1].iterdir()} == before
+    assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
+
+
+def test_a_truncated_checkpoint_is_named_and_the_one_before_it_taken(whole, tmp_path):
+    top, config, adapter = whole
+    out = tmp_path / "run"
+    shutil.copytree(top / "whole", out)
+    (out / "adapter.safetensors").unlink()
+    older, newest = checkpoints(out)
+    data = (newest / "state.safetensors").read_bytes()
+    (newest / "state.safetensors").write_bytes(data[: len(data) // 2])
+    said: list[str] = []
+    assert run(config, top / "data", out, said, resume=True).read_bytes() == adapter
+    assert f"checkpoint {newest} is damaged" in said[0]
+    for folder in checkpoints(out):
+        (folder / "state.safetensors").write_bytes(data[:100])
+    with pytest.raises(InputError, match="all 2 checkpoints.*are damaged; remove them to start anew"):
+        run(config, top / "data", out, resume=True)
+    assert older.exists()
+
+
+def test_a_flipped_bit_is_a_damage_too(whole, tmp_path):
+    top, config, adapter = whole
+    out = tmp_path / "run"
+    shutil.copytree(top / "whole", out)
+    file = checkpoints(out)[-1] / "state.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    said: list[str] = []
+    assert run(config, top / "data", out, said, resume=True).read_bytes() == adapter
+    assert "not those that were written" in said[0]
+
+
+def test_a_line_of_the_log_cut_short_and_a_half_written_checkpoint_disturb_nothing(whole, stopped):
+    top, config, adapter = whole
+    with (stopped / "train.log.jsonl").open("a") as log:
+        log.write('{"step": 7, "lo')
+    half = stopped / "checkpoints" / "tmp-00000009"
+    half.mkdir()
+    (half / "state.safetensors").write_bytes(b"half")
+    assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
+    assert not half.exists() and steps_logged(stopped) == 8
+
+
+def test_a_changed_dataset_or_recipe_is_named_and_taken_only_when_said(whole, stopped, tmp_path):
+    top, config, _ = whole
+    write_dataset(make_rows()[1:], tmp_path / "fewer", GRID)
+    with pytest.raises(InputError, match="another dataset; resume needs the same.*--accept-changes"):
+        run(config, tmp_path / "fewer", stopped, resume=True)
+    with pytest.raises(InputError, match=r"another steps \(8, now 9\)"):
+        run(replace(config, steps=9), top / "data", stopped, resume=True)
+    run(replace(config, steps=9), tmp_path / "fewer", stopped, resume=True, accept_changes=True)
+    assert steps_logged(stopped) == 9
+    with pytest.raises(InputError, match="does not fit the recipe"):
+        run(replace(config, rank=3), tmp_path / "fewer", stopped, resume=True, accept_changes=True)
+
+
+def damage_weight(base: Path, data: Path) -> None:
+    file = base / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["mid_block.resnets.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    save_file(tensors, file)
+
+
+def damage_codec(base: Path, data: Path) -> None:
+    """A picture's latents that are not finite, as half precision makes them of SDXL's VAE."""
+    file = base / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v * 100 if "encoder" in k else v for k, v in load_file(file).items()}, file)
+
+
+def damage_shard(base: Path, data: Path) -> None:
+    file = data / "data-00000.parquet"
+    content = bytearray(file.read_bytes())
+    content[1000:40000:7] = bytes(len(content[1000:40000:7]))
+    file.write_bytes(content)
+
+
+def cut_shard(base: Path, data: Path) -> None:
+    file = data / "data-00000.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (damage_weight, r"base 'base' is damaged: mid_block.resnets.0.conv1.weight .*not finite"),
+        (damage_codec, r"the pictures of 7 rows have latents that are not finite, the first is 'box0'"),
+        (damage_shard, r"(cannot be read|no readable PNG)"),
+        (cut_shard, r"data-00000.parquet cannot be read as Parquet"),
+    ],
+)
+def test_what_is_damaged_before_the_first_step_is_named(whole, toy_base, tmp_path, damage, named):
+    top, config, _ = whole
+    shutil.copytree(toy_base, tmp_path / "base")
+    shutil.copytree(top / "data", tmp_path / "data")
+    damage(tmp_path / "base", tmp_path / "data")
+    # Not the latents that another test has cached.
+    asked = replace(config, base=str(tmp_path / "base"), variants=0)
+    os.environ["LORA3D_CACHE"], kept = str(tmp_path / "cache"), os.environ["LORA3D_CACHE"]
+    try:
+        with pytest.raises(InputError, match=named):
+            run(asked, tmp_path / "data", tmp_path / "run")
+    finally:
+        os.environ["LORA3D_CACHE"] = kept
+    assert not (tmp_path / "run" / "adapter.safetensors").exists()
+
+
+def test_a_cache_that_is_damaged_is_made_anew(whole, tmp_path, monkeypatch):
+    top, config, adapter = whole
+    monkeypatch.setenv("LORA3D_CACHE", str(tmp_path / "cache"))
+    run(config, top / "data", tmp_path / "first")
+    for file in (tmp_path / "cache").rglob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:50])
+    with pytest.warns(UserWarning, match="in the cache cannot be read.*made anew"):
+        assert run(config, top / "data", tmp_path / "second").read_bytes() == adapter
+
+
+def test_an_adapter_that_is_not_finite_is_not_saved(whole, tmp_path):
+    """The loss of the last step is finite, but the step leads beyond what floats hold."""
+    top, config, _ = whole
+    wild = replace(config, steps=1, learning_rate=3e38, warmup=0, decay_share=0, weight_decay=1.0, ema=0)
+    with pytest.raises(InputError, match="not finite"):
+        run(wild, top / "data", tmp_path / "run")
+    assert not (tmp_path / "run" / "adapter.safetensors").exists() and not checkpoints(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_killed_anywhere_and_resumed_a_run_ends_in_the_same_bytes():
+    """Thirty kills of 200 steps are the benchmark's work; here it is run small."""
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "tests.benchmarks.kill_resume", "--kills", "2", "--steps", "12"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 runs ended in the same bytes" in done.stdout
