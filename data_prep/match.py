@@ -9,12 +9,12 @@ symmetric outline, so colours and inner edges decide between views whose outline
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from lora3d.camera import Array, Camera, orbit
+from lora3d.data_prep.match_kernels import compare, features
 from lora3d.drawing import fit_reference
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.mesh import Mesh
@@ -33,7 +33,6 @@ COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
 # Shading changes brightness, and a drawn outline is no inner edge: brightness counts less than hue, and this
 # many pixels along the outline do not count.
 BRIGHTNESS, RIM = 0.3, 2
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 POOR_IOU = 0.8
 
 _FRAME = PRESETS["box6"].with_tile(SIZE)
@@ -62,7 +61,7 @@ class Fit:
 class Frames:
     """n pictures of SIZE px, framed alike, float32.
 
-    cover (n, s, s); colour (n, s, s, 4): what differs from grey, and brightness; edges (n, s, s, 1).
+    cover (n, s, s); colour (n, 4, s, s): what differs from grey, and brightness; edges (n, 1, s, s).
     """
 
     cover: Array
@@ -109,9 +108,11 @@ def fit_view(
     starts = [start for start in starts if start.score > starts[0].score - 0.15]
     found = _refine(gallery.mesh, starts, stated, target)
     for lens in LENSES if found.iou < GOOD_IOU else ():
-        # Perspective shifts the outline as a little elevation would, so that the search begins anew.
-        again = [replace(start, fov_deg=lens, score=-1.0) for start in (found, *starts[:2])]
-        found = max(found, _refine(gallery.mesh, again, stated, target), key=lambda fit: fit.score)
+        # Perspective shifts the outline as a little elevation would, so that the search begins anew, from the
+        # best of a few places.
+        views = tuple((start.azimuth_deg, start.elevation_deg, lens) for start in (found, *starts[:2]))
+        again = max(_judge(_render_frames(gallery.mesh, views), views, target), key=lambda fit: fit.score)
+        found = max(found, _refine(gallery.mesh, [again], stated, target), key=lambda fit: fit.score)
     return found
 
 
@@ -182,68 +183,46 @@ def _distinct(fits: list[Fit], count: int) -> list[Fit]:
 
 
 def _judge(frames: Frames, views: tuple[tuple[float, float, float | None], ...], target: Frames) -> list[Fit]:
-    both = np.minimum(frames.cover, target.cover)
-    iou = both.sum((1, 2)) / np.maximum(np.maximum(frames.cover, target.cover).sum((1, 2)), 1e-6)
-    inner = ndimage.minimum_filter(both, (1, 2 * RIM + 1, 2 * RIM + 1))
-    colour = _correlation(frames.colour, target.colour, inner)
-    edges = _correlation(frames.edges, target.edges, inner)
+    found = compare(
+        frames.cover, frames.colour, frames.edges, target.cover[0], target.colour[0], target.edges[0], RIM
+    )
     front = np.cos(np.radians([view[0] for view in views]))
-    score = iou + COLOUR * colour + EDGES * edges + FRONT * front
+    score = found @ (1.0, COLOUR, EDGES) + FRONT * front
     return [
         Fit(azimuth, elevation, lens, float(i), float(s))
-        for (azimuth, elevation, lens), i, s in zip(views, iou, score, strict=True)
+        for (azimuth, elevation, lens), i, s in zip(views, found[:, 0], score, strict=True)
     ]
-
-
-def _correlation(a: Array, b: Array, weight: Array) -> Array:
-    """Weighted correlation (n,) of pictures (n, s, s, c) with one (1, s, s, c); 0 where either is plain."""
-    n, channels = len(a), a.shape[-1]
-    weight = weight.reshape(n, -1)
-    total = weight.sum(axis=1) + 1e-6
-    both, size_a, size_b = np.zeros((3, n), np.float32)
-    for c in range(channels):
-        x, y = a[..., c].reshape(n, -1), b[..., c].reshape(1, -1)
-        wx, wy = weight * x, weight * y
-        mean_x, mean_y = wx.sum(axis=1) / total, wy.sum(axis=1) / total
-        both += np.einsum("np,np->n", wx, np.broadcast_to(y, x.shape)) - total * mean_x * mean_y
-        size_a += np.einsum("np,np->n", wx, x) - total * mean_x**2
-        size_b += np.einsum("np,np->n", wy, np.broadcast_to(y, x.shape)) - total * mean_y**2
-    return both / (np.sqrt(np.maximum(size_a, 0) * np.maximum(size_b, 0)) + 2e-3 * total)
 
 
 def _drawing_frame(drawing: Array) -> Frames:
     rgb, cover = fit_reference(_FRAME, drawing)
-    white = np.asarray(_FRAME.background, np.float32) * (1 - cover[..., None])
-    return _frames((rgb - white)[None], cover[None], None)
+    background = np.asarray(_FRAME.background, np.float32) * (1 - cover[..., None])
+    straight = (rgb - background) / np.maximum(cover[..., None], 1e-6)
+    return _frames(np.append(straight, cover[..., None], axis=-1)[None], np.empty((0, SIZE, SIZE, 3)))
 
 
 def _render_frames(mesh: Mesh, views: tuple[tuple[float, float, float | None], ...]) -> Frames:
     seen = render(mesh, [framed_camera(mesh, *view) for view in views], SIZE)
-    cover = seen.rgba[..., 3]
-    return _frames(seen.rgba[..., :3] * cover[..., None], cover, seen.normal)
+    return _frames(seen.rgba, seen.normal)
 
 
-def _frames(premultiplied: Array, cover: Array, normal: Array | None) -> Frames:
-    """Colours (n, s, s, 3) are blurred a little, but not mixed with the background."""
-    blurred = ndimage.gaussian_filter(np.append(premultiplied, cover[..., None], axis=-1), (0, 1, 1, 0))
-    rgb = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3)
-    edges = _gradient(rgb)
-    if normal is not None:
-        # Creases show in a drawing even where the colour does not change.
-        edges = np.maximum(edges, 0.5 * _gradient(normal))
-    luma = (rgb @ _LUMA)[..., None]
-    colour = np.concatenate([rgb - luma, BRIGHTNESS * luma], axis=-1)
-    return Frames(cover, colour, ndimage.gaussian_filter(edges, (0, 1, 1))[..., None])
+def _frames(rgba: Array, normals: Array) -> Frames:
+    n = len(rgba)
+    sizes = (n, SIZE, SIZE), (n, 4, SIZE, SIZE), (n, 1, SIZE, SIZE)
+    cover, colour, edges = (np.empty(shape, np.float32) for shape in sizes)
+    features(rgba.astype(np.float32), normals.astype(np.float32), BRIGHTNESS, cover, colour, edges)
+    return Frames(cover, colour, edges)
 
 
 def framed_camera(mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg: float | None) -> Camera:
     """A camera on an orbit in which the mesh's outline is centred and its longer side fills FILL."""
     if fov_deg is None:
         pose = orbit(azimuth_deg, elevation_deg, 1.5, ortho_scale=1.0).matrix
-        flat = mesh.vertices @ pose[:3, :2]
-        low, high = flat.min(axis=0), flat.max(axis=0)
-        pose[:3, 3] += pose[:3, :2] @ ((low + high) / 2)
-        return Camera(tuple(pose.ravel().tolist()), None, float((high - low).max() / FILL))
+        x, y = pose[:3, :2].T.astype(np.float32) @ mesh.vertices.T
+        left, right, bottom, top = (float(edge) for edge in (x.min(), x.max(), y.min(), y.max()))
+        pose[:3, 3] += pose[:3, :2] @ ((left + right) / 2, (bottom + top) / 2)
+        scale = max(right - left, top - bottom) / FILL
+        return Camera(tuple(pose.ravel().tolist()), None, scale)
     # The same eye, turned toward the middle of what it sees.
     distance = 0.52 / math.sin(math.radians(fov_deg) / 2)
     pose = orbit(azimuth_deg, elevation_deg, distance, fov_deg=fov_deg).matrix
@@ -263,13 +242,3 @@ def _tangents(mesh: Mesh, pose: Array) -> tuple[Array, Array]:
     local = (mesh.vertices - pose[:3, 3]) @ pose[:3, :3]
     flat = local[:, :2] / -local[:, 2:]
     return flat.min(axis=0), flat.max(axis=0)
-
-
-def _gradient(picture: Array) -> Array:
-    """The largest step (n, s, s) to the left or upper neighbour in any channel of (n, s, s, c)."""
-    steps = np.zeros(picture.shape[:-1], np.float32)
-    for c in range(picture.shape[-1]):
-        channel = picture[..., c]
-        np.maximum(steps[:, 1:], np.abs(channel[:, 1:] - channel[:, :-1]), out=steps[:, 1:])
-        np.maximum(steps[..., 1:], np.abs(channel[..., 1:] - channel[..., :-1]), out=steps[..., 1:])
-    return steps

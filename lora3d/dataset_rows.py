@@ -92,32 +92,38 @@ def encode_rows(rows: list[Row], grid: ViewGrid) -> pa.Table:
         for name in PLAIN:
             if name != "content_hash":
                 columns[name].append(getattr(row, name))
-        columns["grid"].append(_as_file(_png(pack(grid, to_bytes(row.tiles))), f"{row.id}.png"))
+        tiles = to_bytes(row.tiles)
+        columns["grid"].append(_as_file(_png(pack(grid, tiles)), f"{row.id}.png"))
         columns["reference"].append(_as_file(_png(reference), f"{row.id}.reference.png"))
         columns["mesh"].append(_as_file(row.glb, f"{row.id}.glb"))
-        columns["content_hash"].append(hash_row(row, reference))
+        columns["content_hash"].append(_digest(row, tiles, reference))
     return pa.table(
         {name: pa.array(columns[name], type=kind) for name, (kind, _) in COLUMNS.items()},
         schema=make_schema(grid),
     )
 
 
-def hash_row(row: Row, reference: Array | None = None) -> str:
+def hash_row(row: Row) -> str:
     """SHA-256 of a row's content: all but its subject and split, which depend on the other rows."""
-    reference = row.reference if reference is None else reference
+    return _digest(row, to_bytes(row.tiles), row.reference)
+
+
+def _digest(row: Row, tiles: Array, reference: Array | None) -> str:
     digest = hashlib.sha256()
     plain = [getattr(row, n) for n in PLAIN if n not in ("subject", "split", "content_hash")]
     digest.update(json.dumps(plain).encode())
-    pictures = [to_bytes(row.tiles)] + ([] if reference is None else [np.ascontiguousarray(reference)])
-    for picture in pictures:
-        digest.update(repr(picture.shape).encode() + picture.tobytes())
+    for picture in [tiles] if reference is None else [tiles, np.ascontiguousarray(reference)]:
+        digest.update(repr(picture.shape).encode())
+        digest.update(picture.data)
     digest.update(row.glb)
     return digest.hexdigest()
 
 
 def to_bytes(values: Array) -> Array:
     """[0, 1] to uint8, rounded; what is outside is clipped."""
-    return (np.asarray(values) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    scaled = np.asarray(values) * 255
+    scaled += 0.5
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
 def _reference_of(row: Row, grid: ViewGrid) -> Array:

@@ -221,9 +221,9 @@ def _window(box: Array, size: int) -> tuple[int, int, int, int]:
     """Rows (from, to) and columns (from, to) of the pixels that boxes (n, 4) of `raster.Triangles` touch."""
     if not len(box):
         return 0, 0, 0, 0
-    x_min, y_min = np.maximum(box[:, (0, 2)].min(axis=0), 0)
-    x_max, y_max = np.minimum(box[:, (1, 3)].max(axis=0), size)
-    return int(y_min), math.ceil(y_max), int(x_min), math.ceil(x_max)
+    x_min, x_max, y_min, y_max = box[:, 0].min(), box[:, 1].max(), box[:, 2].min(), box[:, 3].max()
+    rows = int(max(y_min, 0)), math.ceil(min(y_max, size))
+    return *rows, int(max(x_min, 0)), math.ceil(min(x_max, size))
 
 
 def _cutoff(scene: Scene, blended: float) -> Array:
