@@ -21,6 +21,7 @@ from lora3d.camera import Array
 from lora3d.drawing import read_tiles
 from lora3d.errors import InputError
 from lora3d.export import safe_name
+from lora3d.formats import Pivot
 from lora3d.generate import Generation, Generator, Reference, to_image, write_record
 from lora3d.grid import ViewGrid
 from lora3d.pool import Pool
@@ -97,6 +98,8 @@ def generate_batch(
     out: Path,
     *,
     format: str = "glb",
+    pivot: Pivot | None = None,
+    size: float | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     batch: int = 8,
@@ -108,16 +111,17 @@ def generate_batch(
     A job whose record in ``out`` is the same, with its model beside it, is kept. One that fails stops nothing.
 
     Args:
-        format: see `lora3d.export.view_files`.
+        format, pivot, size: see `lora3d.export.view_files`.
         batch: grids denoised together; the result does not depend on it beyond rounding.
         workers: processes that lift; 0 lifts in this one.
     """
     out.mkdir(parents=True, exist_ok=True)
     outcomes: dict[str, Outcome] = {}
     waiting: list[Waiting] = []
+    form = {"format": format, "pivot": pivot, "size": size}
     for job in jobs:
         try:
-            found = _look_up(generator, job, out, format, steps, guidance)
+            found = _look_up(generator, job, out, form, steps, guidance)
         except InputError as error:
             found = Outcome(job.name, "failed", str(error))
         if isinstance(found, Outcome):
@@ -137,7 +141,7 @@ def generate_batch(
             )
             for w, own in zip(part, tiles, strict=True):
                 try:
-                    task = pool.submit(_finish, own, grid, w.record, out, w.job.name, format)
+                    task = pool.submit(_finish, own, grid, w.record, out, w.job.name)
                 except BrokenProcessPool:
                     outcomes[w.job.name] = Outcome(w.job.name, "failed", KILLED)
                     continue
@@ -164,14 +168,20 @@ class Waiting:
 
 
 def _look_up(
-    generator: Generator, job: Job, out: Path, format: str, steps: int | None, guidance: float | None
+    generator: Generator,
+    job: Job,
+    out: Path,
+    form: dict[str, Any],
+    steps: int | None,
+    guidance: float | None,
 ) -> Outcome | Waiting:
     """What an earlier run made of a job, or the job with its drawing read."""
     if job.image is None and not job.prompt:
         raise InputError("neither image nor prompt is given")
     reference = None if job.image is None else generator.reference(job.image)
     record = generator.record(job.image, job.prompt or None, seed=job.seed, steps=steps, guidance=guidance)
-    return _kept(out, job.name, format, record) or Waiting(job, reference, record)
+    record |= form
+    return _kept(out, job.name, record) or Waiting(job, reference, record)
 
 
 def _parts(items: list[Waiting], size: int) -> Iterator[list[Waiting]]:
@@ -179,42 +189,32 @@ def _parts(items: list[Waiting], size: int) -> Iterator[list[Waiting]]:
         yield items[i : i + size]
 
 
-def _finish(
-    tiles: Array, grid: ViewGrid, record: dict[str, Any], out: Path, name: str, format: str
-) -> Outcome:
+def _finish(tiles: Array, grid: ViewGrid, record: dict[str, Any], out: Path, name: str) -> Outcome:
     made = Generation(tiles, grid, record)
     try:
         mesh = made.mesh
         rendered = render_tiles(mesh, replace(grid, shading="unlit"))
         score = round(metrics.consistency_psnr(grid, tiles, rendered), 2)
-        file = made.save(out, name, format)
-        full = {
-            **record,
-            "format": format,
-            "file": file.name,
-            "faces": len(mesh.faces),
-            "consistency_psnr": score,
-        }
-        write_record(out / f"{name}.json", full)
+        file = made.save(out, name, record["format"], pivot=record["pivot"], size=record["size"])
+        known = {"file": file.name, "faces": len(mesh.faces), "consistency_psnr": score}
+        write_record(out / f"{name}.json", record | known)
         return Outcome(name, "made", "", file.name, len(mesh.faces), score)
     except (InputError, OSError) as error:
         made.grid.save(out / f"{name}.png")
         return Outcome(name, "failed", str(error))
 
 
-def _kept(out: Path, name: str, format: str, record: dict[str, Any]) -> Outcome | None:
+def _kept(out: Path, name: str, record: dict[str, Any]) -> Outcome | None:
     """The outcome of an earlier run that made just this."""
-    file, written = out / f"{name}.{format}", out / f"{name}.json"
-    if not file.is_file() or not written.is_file():
-        return None
     try:
-        old = json.loads(written.read_text(encoding="utf-8"))
+        old = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    file = Path(str(old.get("file", "")))
     same = {k: v for k, v in old.items() if k in record} == json.loads(json.dumps(record))
-    return (
-        Outcome(name, "kept", "", file.name, old.get("faces"), old.get("consistency_psnr")) if same else None
-    )
+    if not same or file.name != str(file) or not (out / file).is_file():
+        return None
+    return Outcome(name, "kept", "", file.name, old.get("faces"), old.get("consistency_psnr"))
 
 
 def _write_results(outcomes: list[Outcome], jobs: list[Job], out: Path) -> None:

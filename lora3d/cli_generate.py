@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora3d.cli_adapter import add_require, check_terms, files_and_weights
+from lora3d.cli_lift import add_placement
 from lora3d.errors import InputError
 from lora3d.formats import FORMATS
 
@@ -26,6 +27,7 @@ def add_generate(add: Callable[..., argparse.ArgumentParser], commands: Any) -> 
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--steps", type=int, help="denoising steps")
     generate.add_argument("--guidance", type=float, help="1 is off")
+    add_placement(generate)
     add_require(generate)
 
 
@@ -60,7 +62,7 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
         steps=args.steps,
         guidance=args.guidance,
     )
-    file = made.save(args.out, name="generation", format=args.format)
+    file = made.save(args.out, "generation", args.format, pivot=args.pivot, size=args.size)
     return {
         args.format: file,
         "grid": args.out / "generation.png",
@@ -79,6 +81,8 @@ def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float])
         jobs,
         args.out,
         format=args.format,
+        pivot=args.pivot,
+        size=args.size,
         steps=args.steps,
         guidance=args.guidance,
         workers=args.workers,

@@ -49,6 +49,8 @@ def view_files(
     record: dict[str, Any],
     *,
     mesh: Mesh | None = None,
+    pivot: Pivot | None = None,
+    size: float | None = None,
 ) -> dict[str, bytes]:
     """The files of what a grid of views lifts to, by name; the first is the one to open.
 
@@ -58,12 +60,17 @@ def view_files(
             ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth; ``field``: a
             radiance field, see `lora3d.lift.field`.
         mesh: what the tiles lift to, where it is known already.
+        pivot, size: where a mesh is placed, see `placed`.
 
-    Raises InputError for another format, and as the lifts do.
+    Raises InputError for another format, a place for what is no mesh, and as the lifts do.
     """
     name = safe_name(name)
     if format not in FORMATS:
         raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
+    if format not in MESHES and (pivot or size is not None):
+        raise InputError(
+            f"pivot and size are those of a mesh: expected {', '.join(MESHES)}, found {format!r}"
+        )
     if format in ("vox", "npz"):
         voxels = lift_voxels(tiles, grid, VOXELS, mesh=mesh)
         return {f"{name}.{format}": vox_bytes(voxels) if format == "vox" else npz_bytes(voxels)}
@@ -74,7 +81,7 @@ def view_files(
     mesh = mesh or lift(tiles, grid)
     if format == "splats":
         return {f"{name}.ply": splat_bytes(splat(mesh))}
-    return model_files(mesh, name, format, record)
+    return model_files(placed(mesh, pivot, size), name, format, record)
 
 
 def _field(tiles: Array, grid: ViewGrid) -> bytes:

@@ -25,6 +25,7 @@ from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
 from lora3d.export import safe_name, view_files
+from lora3d.formats import Pivot
 from lora3d.grid import ViewGrid, pack
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
@@ -61,15 +62,26 @@ class Generation:
         """The textured mesh; lifted on first use. Raises InputError where the grid shows no object."""
         return lift(self.tiles, self.view_grid)
 
-    def save(self, path: str | Path, name: str = "model", format: str = "glb") -> Path:
+    def save(
+        self,
+        path: str | Path,
+        name: str = "model",
+        format: str = "glb",
+        *,
+        pivot: Pivot | None = None,
+        size: float | None = None,
+    ) -> Path:
         """Writes the grid (PNG), the record (JSON) and the model into a folder; returns the model's path.
 
-        The model's files are those of `lora3d.export.view_files`. Raises InputError as it and `mesh` do.
+        The model's files, and their place, are those of `lora3d.export.view_files`; raises InputError as it
+        and `mesh` do.
         """
         folder, name = Path(path), safe_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         self.grid.save(folder / f"{name}.png")
-        files = view_files(self.tiles, self.view_grid, name, format, self.record, mesh=self.mesh)
+        files = view_files(
+            self.tiles, self.view_grid, name, format, self.record, mesh=self.mesh, pivot=pivot, size=size
+        )
         for file, data in files.items():
             (folder / file).write_bytes(data)
         # Last, so that a record says that all is there.
