@@ -8,9 +8,11 @@ file holds no clock, duration, host or path: the same training gives the same by
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from lora3d.adapter_convert import check_fits, find_card, write_file
@@ -35,6 +37,8 @@ __all__ = [
     "effect",
     "load_adapter",
     "save_adapter",
+    "scales",
+    "set_dropout",
     "target_modules",
     "trained_modules",
     "use_adapters",
@@ -75,15 +79,66 @@ def target_modules(network: nn.Module, targets: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def attach(base: Base, rank: int, alpha: float, targets: tuple[str, ...], seed: int) -> list[Tensor]:
-    """Adds a fresh adapter named ``style`` to the base's network; returns its parameters (A random, B zero)."""
+def attach(
+    base: Base,
+    rank: int,
+    alpha: float,
+    targets: tuple[str, ...],
+    seed: int,
+    *,
+    ranks: dict[str, int] | None = None,
+    dropout: float = 0.0,
+    rslora: bool = False,
+    dora: bool = False,
+) -> list[Tensor]:
+    """Adds a fresh adapter named ``style`` to the base's network; returns its parameters, in float32.
+
+    A is random and B zero, so that it changes nothing yet.
+
+    Args:
+        ranks: other ranks for layers by role or name; alpha goes with them, so that the scale is one.
+        dropout: of what A reads.
+        rslora: the scale is alpha/√rank (Kalajdzievski 2023) instead of alpha/rank.
+        dora: weights in direction and magnitude (Liu et al. 2024).
+    """
+    own = {name: r for role, r in (ranks or {}).items() for name in target_modules(base.network, (role,))}
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=target_modules(base.network, targets), bias="none"
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=target_modules(base.network, targets),
+        bias="none",
+        lora_dropout=dropout,
+        use_rslora=rslora,
+        use_dora=dora,
+        rank_pattern={f"^{name}": r for name, r in own.items()},
+        alpha_pattern={f"^{n}": alpha * (r / rank) ** (0.5 if rslora else 1.0) for n, r in own.items()},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base.network.add_adapter(config, adapter_name="style")
-    return [p for p in base.network.parameters() if p.requires_grad]
+    for module in base.network.modules():
+        if isinstance(module, BaseTunerLayer):
+            # Autocast does that; PEFT would turn what autocast made of every input back to float32 first.
+            module.cast_input_dtype_enabled = False
+    base.network.eval()
+    found = [p for n, p in base.network.named_parameters() if ".style." in n]
+    for parameter in found:
+        parameter.data = parameter.data.float()
+    return list(found)
+
+
+def set_dropout(base: Base, on: bool) -> None:
+    """Switches the adapters' dropout, which is off but in a step of training."""
+    for module in base.network.modules():
+        if isinstance(module, nn.Dropout):
+            module.train(on)
+
+
+def scales(base: Base, name: str = "style") -> dict[str, Any]:
+    """What the file of an adapter must say of its scales: `lora3d.adapter_formats.to_layers` reads it."""
+    config = base.network.peft_config[name]
+    words = {k: getattr(config, k) for k in ("lora_alpha", "use_rslora", "alpha_pattern")}
+    return {f"{base.component}.{k}": v for k, v in words.items()}
 
 
 def trained_modules(base: Base, name: str = "style") -> list[str]:
@@ -98,15 +153,21 @@ def adapter_tensors(base: Base, name: str = "style") -> dict[str, Tensor]:
     return {f"{base.component}.{k}": v.detach().float().cpu().contiguous() for k, v in sorted(state.items())}
 
 
-def save_adapter(path: Path, tensors: dict[str, Tensor], card: AdapterCard, modules: list[str]) -> None:
-    """Writes the file atomically, in diffusers' layout.
+def save_adapter(
+    path: Path,
+    tensors: dict[str, Tensor],
+    card: AdapterCard,
+    modules: list[str],
+    scales: dict[str, Any] | None = None,
+) -> None:
+    """Writes the file atomically, in diffusers' layout; ``scales`` as `scales` says it, by default the card's alpha.
 
     Raises AdapterError for tensors that are none, not finite or without effect, and for one of ``modules`` (the
     layers that were trained) that has none.
     """
     require_effect(tensors, str(path))
     component = next(iter(tensors)).partition(".")[0]
-    layers = to_layers(tensors, {f"{component}.lora_alpha": card.alpha}, str(path))
+    layers = to_layers(tensors, scales or {f"{component}.lora_alpha": card.alpha}, str(path))
     lost = sorted({f"{component}.{name}" for name in modules} - layers.keys())
     if lost:
         raise AdapterError(

@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +24,7 @@ from torch import Tensor
 
 from lora3d.adapter_formats import write_atomically
 from lora3d.errors import InputError
-
-
-@dataclass
-class State:
-    """All that goes from step to step, and so all that a checkpoint holds.
-
-    Whatever is random is drawn from (seed, step), the learning rate follows from the step, and rows come in an
-    order that follows from it too: there are no other states.
-
-    Attributes:
-        parameters: of the adapter.
-        average: their moving average.
-        best: the average at the best validation; as ``average`` before the first.
-        best_step, best_loss: when that was, and its loss.
-    """
-
-    parameters: list[Tensor]
-    optimiser: torch.optim.Optimizer
-    average: list[Tensor]
-    best: list[Tensor]
-    best_step: int = 0
-    best_loss: float = float("inf")
-    step: int = 0
-
-
-def new_state(parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> State:
-    start = [p.detach().clone() for p in parameters]
-    return State(parameters, optimiser, start, [p.clone() for p in start])
+from lora3d.state import State
 
 
 @contextmanager
@@ -233,3 +207,26 @@ def trim_log(out: Path, step: int) -> None:
         kept = [record for record in read_log(out) if record["step"] <= step]
         text = "".join(json.dumps(record) + "\n" for record in kept)
         write_atomically(out / "train.log.jsonl", text.encode())
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Says whether Ctrl-C was pressed (or the process told to end); the second time it works as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    pressed: list[int] = []
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def press(number: int, frame: object) -> None:
+        pressed.append(number)
+        for each, handler in earlier.items():
+            signal.signal(each, handler)
+
+    for number in earlier:
+        signal.signal(number, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.tracking import TensorBoardTracker, WandBTracker
+from PIL import Image
 from torch import Tensor
 
 from lora3d.base import Base
@@ -16,9 +22,10 @@ from lora3d.cache import Cached
 from lora3d.dataset import Dataset
 from lora3d.device import autocast
 from lora3d.diffusion import held_out_times, masked_mse, mix, target
+from lora3d.errors import InputError
 from lora3d.generate import sample, to_image
 from lora3d.grid import pack
-from lora3d.recipe import TrainConfig
+from lora3d.recipe import TrainConfig, to_fields
 
 FIXED_TIMES = 4
 FEW_MODELS = 5
@@ -148,6 +155,49 @@ def overfit(history: list[dict[str, Any]]) -> str | None:
 def _is_apart(looks: list[dict[str, Any]]) -> bool:
     best, last = min(looks, key=lambda r: r["validation"]), looks[-1]
     return last["validation"] > OVERFIT * best["validation"] and last["trained"] < best["trained"]
+
+
+@contextmanager
+def start_tracker(config: TrainConfig, out: Path, main: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What notes a record, or a picture's file under ``samples``, in wandb or tensorboard; neither needs an account.
+
+    wandb writes into the run's folder where nobody is logged in. Raises InputError where the tracker is not
+    installed.
+    """
+    if config.tracker == "none" or not main:
+        yield lambda record: None
+        return
+    if not find_spec(config.tracker):
+        raise InputError(
+            f"tracker {config.tracker!r} is not installed: pip install 'lora3d[{config.tracker}]'"
+        )
+    if config.tracker == "wandb" and not os.environ.get("WANDB_API_KEY"):
+        os.environ.setdefault("WANDB_MODE", "offline")
+    kinds = {"wandb": WandBTracker, "tensorboard": TensorBoardTracker}
+    where: dict[str, Any] = {"dir": str(out)} if config.tracker == "wandb" else {"logging_dir": str(out)}
+    tracker = kinds[config.tracker]("lora3d", **where)
+    tracker.start()
+    plain = {k: v if isinstance(v, int | float | str) else str(v) for k, v in to_fields(config).items()}
+    tracker.store_init_configuration(plain)
+
+    def note(record: dict[str, Any]) -> None:
+        step, rest = record["step"], {k: v for k, v in record.items() if k != "step"}
+        picture = rest.pop("samples", None)
+        if picture is not None:
+            with Image.open(picture) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            grids = {
+                "samples": pixels[None] if config.tracker == "tensorboard" else [Image.fromarray(pixels)]
+            }
+            extra = {"dataformats": "NHWC"} if config.tracker == "tensorboard" else {}
+            tracker.log_images(grids, step=step, **extra)
+        if rest:
+            tracker.log(rest, step=step)
+
+    try:
+        yield note
+    finally:
+        tracker.finish()
 
 
 def mean_loss(history: list[dict[str, Any]], step: int, last: int = 20) -> float:

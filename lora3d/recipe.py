@@ -7,7 +7,7 @@ import difflib
 import tomllib
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,12 +23,19 @@ class TrainConfig:
 
     Attributes:
         base: ``mini`` or a folder.
+        grid_adapter: an adapter's file that stays as it is while this one learns on top of it: one that teaches a
+            plain base the grid, say. `generate` wants both then. Empty for none.
         rank, alpha: of the low-rank update ΔW = (alpha/rank)·B·A (Hu et al. 2021).
         targets: which layers carry it, by role: attention, conv, feedforward; or ends of module names.
+        ranks: other ranks by role or name, as in ``ranks = {conv = 4}``; the scale stays one.
+        dropout, rslora, dora: see `lora3d.adapter.attach`.
         trigger: a word put before every caption; empty for none.
         steps, batch: examples seen = steps · batch.
         learning_rate, warmup, decay_share: linear warm-up, constant, then linear to zero over the last share.
+        plus: how many times faster B learns than A (LoRA+, Hayou et al. 2024).
         weight_decay, clip: AdamW's decay, and the largest gradient norm.
+        weighting, gamma: of the loss by time, none, min_snr or debiased; see `lora3d.diffusion.loss_weight`.
+        noise_offset: of a constant for each tile's channel, added to its noise (Guttenberg 2023).
         caption_dropout, reference_dropout: examples that go without their sentence, without their drawing.
         reference_weight, empty_weight: in the loss, the drawing's tile where it is not given, and a cell that
             shows nothing. What is given counts nothing.
@@ -38,6 +45,7 @@ class TrainConfig:
         seed: of everything drawn at random.
         device: auto, cpu, cuda or mps.
         precision: auto (measured at the start), fp32 or bf16.
+        checkpointing: computes activations again in the backward pass: less memory, more time.
         micro_batch: examples at once, to save memory; 0 for the whole batch. The gradient is the batch's.
         validation_share: of the training side's models, by subject, kept aside: their loss says which step's
             adapter is kept. 0 for none; the held-out test side never decides anything.
@@ -45,20 +53,30 @@ class TrainConfig:
         patience: looks without a better one before the run ends; 0 to take all steps and keep the best.
         held_out_every, sample_every, checkpoint_every: in steps; 0 for never.
         keep: checkpoints kept.
+        tracker: none, wandb or tensorboard, beside the train.log.jsonl that is always written.
     """
 
     base: str = "mini"
+    grid_adapter: str = ""
     rank: int = 16
     alpha: float = 16.0
     targets: tuple[str, ...] = ("attention", "conv", "feedforward")
+    ranks: dict[str, int] = field(default_factory=dict)
+    dropout: float = 0.0
+    rslora: bool = False
+    dora: bool = False
     trigger: str = ""
     steps: int = 400
     batch: int = 8
     learning_rate: float = 1e-3
     warmup: int = 20
     decay_share: float = 0.3
+    plus: float = 1.0
     weight_decay: float = 0.0
     clip: float = 1.0
+    weighting: str = "none"
+    gamma: float = 5.0
+    noise_offset: float = 0.0
     caption_dropout: float = 0.3
     reference_dropout: float = 0.1
     reference_weight: float = 0.25
@@ -70,6 +88,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    checkpointing: bool = False
     micro_batch: int = 0
     validation_share: float = 0.15
     validate_every: int = 25
@@ -78,6 +97,7 @@ class TrainConfig:
     sample_every: int = 200
     checkpoint_every: int = 100
     keep: int = 2
+    tracker: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("rank", "steps", "batch", "keep", "validate_every"):
@@ -86,12 +106,21 @@ class TrainConfig:
         for name in ("variants", "micro_batch", "patience"):
             if getattr(self, name) < 0:
                 raise InputError(f"recipe: {name} must be at least 0, found {getattr(self, name)}")
-        for name in ("caption_dropout", "reference_dropout", "decay_share", "ema", "validation_share"):
+        for name in (
+            "caption_dropout",
+            "reference_dropout",
+            "decay_share",
+            "ema",
+            "validation_share",
+            "dropout",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
         for name, words in (
             ("device", ("auto", "cpu", "cuda", "mps")),
             ("precision", ("auto", "fp32", "bf16")),
+            ("tracker", ("none", "wandb", "tensorboard")),
+            ("weighting", ("none", "min_snr", "debiased")),
         ):
             if getattr(self, name) not in words:
                 raise InputError(
@@ -212,6 +241,10 @@ def _checked(value: Any, hint: Any, key: str, where: str) -> Any:
         item = typing.get_args(hint)[0]
         if isinstance(value, list | tuple):
             return tuple(_checked(v, item, key, where) for v in value)
+    elif typing.get_origin(hint) is dict:
+        item = typing.get_args(hint)[1]
+        if isinstance(value, dict):
+            return {str(k): _checked(v, item, f"{key}.{k}", where) for k, v in value.items()}
     elif isinstance(hint, types.UnionType):
         return value
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):

@@ -11,10 +11,10 @@ import torch
 
 from lora3d.base.text import Text
 from lora3d.cache import Cached
-from lora3d.checkpoint import new_state
 from lora3d.progress import mean_loss, overfit, split_validation, spread
 from lora3d.recipe import TrainConfig
-from lora3d.train import is_finished, keep_best, train
+from lora3d.state import is_finished, keep_best, new_state
+from lora3d.train import train
 from tests.test_train import GRID, config, dataset, quiet  # noqa: F401
 
 

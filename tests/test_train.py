@@ -13,6 +13,7 @@ import torch
 from lora3d.adapter import verify
 from lora3d.adapter_publish import publish
 from lora3d.base.text import Text
+from lora3d.batches import make_batch, rate_at
 from lora3d.cache import Cached
 from lora3d.card import read_card
 from lora3d.checkpoint import run_folder
@@ -25,7 +26,7 @@ from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
 from lora3d.recipe import TrainConfig
 from lora3d.render import render_tiles
-from lora3d.train import make_batch, rate_at, train
+from lora3d.train import train
 from tests.conftest import make_box
 
 GRID = PRESETS["box6"]

@@ -1,0 +1,73 @@
+"""What goes from step to step of a run, and what is made of it: the moving average, and the best of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lora3d.recipe import TrainConfig
+
+
+@dataclass
+class State:
+    """All that goes from step to step, and so all that a checkpoint holds.
+
+    Whatever is random is drawn from (seed, step), the learning rate follows from the step, and rows come in an
+    order that follows from it too: there are no other states.
+
+    Attributes:
+        parameters: of the adapter.
+        average: their moving average.
+        best: the average at the best validation; as ``average`` before the first.
+        best_step, best_loss: when that was, and its loss.
+    """
+
+    parameters: list[Tensor]
+    optimiser: torch.optim.Optimizer
+    average: list[Tensor]
+    best: list[Tensor]
+    best_step: int = 0
+    best_loss: float = float("inf")
+    step: int = 0
+
+
+def new_state(parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> State:
+    start = [p.detach().clone() for p in parameters]
+    return State(parameters, optimiser, start, [p.clone() for p in start])
+
+
+def update_average(state: State, decay: float) -> None:
+    """mean ← d·mean + (1 − d)·parameter with d = min(decay, (1 + n)/(10 + n)) after n steps."""
+    with torch.no_grad():
+        torch._foreach_lerp_(
+            state.average, state.parameters, 1 - min(decay, (1 + state.step) / (10 + state.step))
+        )
+
+
+@contextmanager
+def averaged(state: State) -> Iterator[None]:
+    """Runs the block with the averaged weights in place."""
+    current = [p.detach().clone() for p in state.parameters]
+    with torch.no_grad():
+        torch._foreach_copy_(state.parameters, state.average)
+        yield
+        torch._foreach_copy_(state.parameters, current)
+
+
+def keep_best(state: State, loss: float) -> None:
+    """Keeps the average if its loss is the least so far."""
+    if loss < state.best_loss:
+        state.best_loss, state.best_step = loss, state.step
+        for best, mean in zip(state.best, state.average, strict=True):
+            best.copy_(mean)
+
+
+def is_finished(state: State, config: TrainConfig) -> bool:
+    """All steps taken, or none of the last looks better than the best."""
+    waited = state.step - state.best_step
+    stale = bool(config.patience and state.best_step and waited >= config.patience * config.validate_every)
+    return state.step >= config.steps or stale
