@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import math
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lora3d.camera import Array, Camera
@@ -35,27 +39,55 @@ _ANY_WAY_UP = (".stl", ".ply", ".off")
 
 @dataclass(frozen=True)
 class Task:
-    """An asset to prepare: ``path`` is the model, ``parts`` where its rows are written as Parquet."""
+    """An asset to prepare, and the Parquet file that its rows are written to."""
 
     root: Path
     asset: Asset
     grid: ViewGrid
     seed: int
-    parts: Path
+    part: Path
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What the parent needs to know of an asset; its rows lie in ``part``.
+    """What the parent needs to know of an asset; its rows lie in ``part``, and so does this.
 
     ious: of the drawings that became rows.
     """
 
     part: Path
     look: Look
-    faces: int
     ious: tuple[float, ...]
     warnings: tuple[str, ...]
+
+
+_SAID, _PACKED = b"lora3d_prepared", b"lora3d_look"
+
+
+def read_prepared(part: Path) -> Prepared:
+    """What `prepare` returned when it wrote ``part``."""
+    metadata = pq.read_schema(part).metadata
+    said = json.loads(metadata[_SAID])
+    look = Look(
+        np.array(said["moments"]), base64.b64decode(metadata[_PACKED]), np.array(said["cover"]), said["plain"]
+    )
+    return Prepared(part, look, tuple(said["ious"]), tuple(said["warnings"]))
+
+
+def _write_part(prepared: Prepared, rows: pa.Table) -> None:
+    """Writes rows and what is said of them as one file: it is there whole, or not at all."""
+    look = prepared.look
+    said = {
+        "moments": look.moments.tolist(),
+        "cover": look.cover.tolist(),
+        "plain": look.plain,
+        "ious": prepared.ious,
+        "warnings": prepared.warnings,
+    }
+    metadata = {_SAID: json.dumps(said), _PACKED: base64.b64encode(look.packed)}
+    temporary = prepared.part.with_suffix(f".{os.getpid()}.tmp")
+    pq.write_table(rows.replace_schema_metadata(metadata), temporary)
+    temporary.replace(prepared.part)
 
 
 def prepare(task: Task) -> Prepared:
@@ -79,11 +111,11 @@ def prepare(task: Task) -> Prepared:
             warnings.append("none of its drawings can be used: a rendering stands in")
         references = [_rendered(task, mesh)]
     rows = _rows(task, mesh, references, warnings)
-    part = task.parts / f"{hashlib.sha256(task.asset.file.encode()).hexdigest()[:24]}.parquet"
-    pq.write_table(encode_rows(rows, task.grid), part)
     ious = tuple(row.reference_iou for row in rows if row.reference_iou is not None)
     said = (*warnings, *(f"{r.drawing}: {r.warning}" for r in references if r.warning))
-    return Prepared(part, look, len(mesh.faces), ious, tuple(dict.fromkeys(said)))
+    prepared = Prepared(task.part, look, ious, tuple(dict.fromkeys(said)))
+    _write_part(prepared, encode_rows(rows, task.grid))
+    return prepared
 
 
 @dataclass(frozen=True, eq=False)

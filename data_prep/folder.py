@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from lora3d.data_prep.asset import Prepared, Task, prepare
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
+from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import find_alike, find_duplicates
 from lora3d.data_prep.sources import READABLE, Asset, Found, find_assets, state_licenses
 from lora3d.data_prep.subjects import caption_of, common_prefix, group_subjects, name_of, split_subjects
@@ -95,8 +94,10 @@ def prep(
         progress: a bar on stderr, or a function of (done, of all).
         time_limit_s, memory_mb: for one asset.
 
-    Nothing that is wrong with one file stops the run: it becomes a line of rejected.jsonl. Raises InputError
-    where nothing can be made at all, naming the most common reasons.
+    Nothing that is wrong with one file stops the run: it becomes a line of rejected.jsonl. A run that was
+    interrupted, even by SIGKILL, goes on where it was and ends in the same bytes: what is finished lies beside
+    ``out`` in a hidden folder until the dataset is written. Raises InputError where nothing can be made at all,
+    naming the most common reasons.
     """
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
@@ -108,12 +109,8 @@ def prep(
     files = len(found.assets) + len(found.rejected)
     if not files:
         raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    parts = out.parent / f".{out.name}.{os.getpid()}.parts"
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
-    try:
-        tasks = [Task(found.root.absolute(), asset, grid, seed, parts.absolute()) for asset in found.assets]
+    with work_folder(out) as work:
+        tasks = make_tasks(found, grid, seed, work)
         prepared, rejected = _prepare_all(tasks, workers, time_limit_s, memory_mb, progress)
         rejected += found.rejected
         kept, twins = _without_twins(found, prepared)
@@ -140,8 +137,6 @@ def prep(
             report={**written, "settings": settings},
             overwrite=overwrite,
         )
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
     return replace(report, path=str(out), content_hash=dataset.content_hash)
 
 
@@ -174,21 +169,23 @@ def _prepare_all(
     memory_mb: int,
     progress: bool | Callable[[int, int], None],
 ) -> tuple[dict[str, Prepared], list[dict[str, str]]]:
-    prepared: dict[str, Prepared] = {}
-    rejected: list[dict[str, str]] = []
+    done = {task.asset.file: result for task in tasks if (result := recall(task)) is not None}
+    waiting = [task for task in tasks if task.asset.file not in done]
     tell = progress if callable(progress) else None
-    results = run_tasks(prepare, tasks, workers=workers, time_limit_s=time_limit_s, memory_mb=memory_mb)
-    bar = tqdm(total=len(tasks), unit="model", disable=progress is not True, dynamic_ncols=True)
+    results = run_tasks(prepare, waiting, workers=workers, time_limit_s=time_limit_s, memory_mb=memory_mb)
+    bar = tqdm(
+        total=len(tasks), initial=len(done), unit="model", disable=progress is not True, dynamic_ncols=True
+    )
     with closing(results), bar:
         for index, result in results:
-            file = tasks[index].asset.file
             if isinstance(result, Failure):
-                rejected.append({"file": file, "reason": result.reason})
-            else:
-                prepared[file] = result
+                remember(waiting[index], result)
+            done[waiting[index].asset.file] = result
             bar.update()
             if tell:
-                tell(len(prepared) + len(rejected), len(tasks))
+                tell(len(done), len(tasks))
+    prepared = {f: result for f, result in done.items() if isinstance(result, Prepared)}
+    rejected = [{"file": f, "reason": r.reason} for f, r in done.items() if isinstance(r, Failure)]
     return dict(sorted(prepared.items())), rejected
 
 
@@ -261,7 +258,7 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """The parts in the order of the files, with subject and split filled in."""
     for file in kept:
-        table = pq.read_table(prepared[file].part)
+        table = pq.read_table(prepared[file].part).replace_schema_metadata()
         for column, value in (("subject", subjects[file]), ("split", sides[file])):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * len(table), pa.string()))

@@ -7,6 +7,7 @@ changes, and small pictures from the six sides, which see colour and handedness.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -33,13 +34,20 @@ class Look:
     Attributes:
         moments: (6,) float64, the same for any rotation and triangulation: surface area, the three second
             moments about the surface's centre, that centre's distance from the box's, the volume.
-        views: (u, 6, s, s, 4) uint8; rgb over black and nearness from the sides of `box6`, for u ways up.
+        packed: the views, compressed: thousands of looks are held at once.
+        cover: (6,) which share of each side's picture shows something, the first way up.
         plain: the file has no colours.
     """
 
     moments: Array
-    views: Array
+    packed: bytes
+    cover: Array
     plain: bool
+
+    @property
+    def views(self) -> Array:
+        """(u, 6, s, s, 4) uint8; rgb over black and nearness from the sides of `box6`, for u ways up."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(-1, 6, SIZE, SIZE, 4)
 
 
 def look_of(mesh: Mesh, *, any_way_up: bool = False) -> Look:
@@ -60,7 +68,8 @@ def look_of(mesh: Mesh, *, any_way_up: bool = False) -> Look:
         colour = seen.rgba[..., :3] * seen.rgba[..., 3:]
         views.append(np.concatenate([colour, near[..., None]], axis=-1))
     pictures = (np.stack(views) * 255 + 0.5).clip(0, 255).astype(np.uint8)
-    return Look(_moments(mesh), pictures, _is_plain(mesh))
+    cover = (pictures[0, ..., 3] > 0).mean(axis=(1, 2))
+    return Look(_moments(mesh), zlib.compress(pictures.tobytes(), 1), cover, _is_plain(mesh))
 
 
 def same_object(a: Look, b: Look) -> bool:
@@ -113,7 +122,8 @@ def similarity(a: Look, b: Look) -> list[tuple[float, float]]:
 def _placements(a: Look, b: Look) -> Iterator[tuple[Array, Array]]:
     """Pairs of (6, s, s, 4) float32 in [0, 1]: a as it is, b turned to each side and set each way up."""
     # Where both formats do not say what is up, they say so in the same way: one of them stays.
-    first, second = (a.views, b.views[:1]) if len(a.views) > len(b.views) else (a.views[:1], b.views)
+    first, second = a.views, b.views
+    first, second = (first, second[:1]) if len(first) > len(second) else (first[:1], second)
     for x in first:
         for y in second:
             for side in range(4):
@@ -159,7 +169,7 @@ def find_duplicates(looks: Mapping[str, Look]) -> dict[str, str]:
 def find_alike(looks: Mapping[str, Look]) -> list[tuple[str, str]]:
     """Pairs that link everything alike; what is linked already is not compared again."""
     files = list(looks)
-    covers = np.array([(looks[f].views[0, ..., 3] > 0).mean((1, 2)) for f in files]).reshape(len(files), 6)
+    covers = np.array([looks[f].cover for f in files]).reshape(len(files), 6)
     group = list(range(len(files)))
     pairs = []
     for i, file in enumerate(files):

@@ -99,7 +99,7 @@ def find_assets(src: Path) -> Found:
 
 def _scan(root: Path, metadata: Path | None) -> Found:
     models: dict[str, str | None] = {}  # file -> why it cannot be used
-    for path in _walk(root):
+    for path in walk(root):
         file = path.relative_to(root).as_posix()
         suffix = path.suffix.lower()
         if suffix not in READABLE and suffix not in UNREADABLE:
@@ -123,7 +123,7 @@ def _scan(root: Path, metadata: Path | None) -> Found:
     return replace(found, assets=tuple(assets))
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def walk(root: Path) -> Iterator[Path]:
     """Files below a folder, hidden folders and links to folders left out, in the order of their paths."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
@@ -250,7 +250,7 @@ def _pictures(root: Path, models: set[str]) -> dict[str, list[Drawing]]:
     Textures that a material file names are none; nor are pictures beside another model of that name.
     """
     by_stem: dict[str, list[tuple[Path, Drawing]]] = {}
-    for path in _walk(root):
+    for path in walk(root):
         if path.suffix.lower() in PICTURES and not path.is_symlink() and not path.name.startswith("."):
             place = _PLACE.fullmatch(path.stem)
             high = float(place["el"]) if place and place["el"] else None

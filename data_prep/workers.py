@@ -131,8 +131,8 @@ def _work(pipe: Connection, function: Callable[[Any], Any], memory_mb: int) -> N
         hard = resource.getrlimit(kind)[1]
         limit = memory_mb * 2**20
         resource.setrlimit(kind, (limit if hard < 0 else min(limit, hard), hard))
-    pipe.send(_READY)
     try:
+        pipe.send(_READY)
         while True:
             pipe.send(_call(function, pipe.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):

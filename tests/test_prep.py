@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -149,6 +151,34 @@ def test_the_bytes_do_not_depend_on_the_workers(
     assert files_of(tmp_path / "b") == files_of(dataset.path)
     assert again.content_hash == report.content_hash
     assert calls[-1][0] == calls[-1][1] == len(calls) and [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(
+    pack: Path, prepared: tuple[PrepReport, Dataset], tmp_path: Path
+) -> None:
+    out, work = tmp_path / "set", tmp_path / ".set.parts"
+    text = (
+        "import sys; from pathlib import Path; from lora3d.data_prep.folder import prep; "
+        "from lora3d.grid import PRESETS\n"
+        "if __name__ == '__main__':\n"
+        "    grid = PRESETS['box6'].with_tile(32)\n"
+        "    prep(Path(sys.argv[1]), Path(sys.argv[2]), grid=grid, workers=1, min_test=2)"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(text)
+    process = subprocess.Popen([sys.executable, str(script), str(pack), str(out)])
+    while process.poll() is None and len(list(work.glob("*.parquet"))) < 2:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    finished = len(list(work.glob("*.parquet")))
+    assert not out.exists() and finished >= 2
+    calls: list[tuple[int, int]] = []
+    prep(pack, out, grid=GRID, workers=1, min_test=2, progress=lambda n, of: calls.append((n, of)))
+    assert files_of(out) == files_of(prepared[1].path)
+    assert len(calls) <= calls[-1][1] - finished, "what was finished is not made again"
+    assert {p.name for p in tmp_path.iterdir()} == {"set", "run.py"}
 
 
 def test_metadata_is_exhaustive_and_one_drawing_is_one_row(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""What an interrupted run of `prep` left behind, and which of it still holds."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+
+from lora3d.data_prep.asset import Prepared, Task, read_prepared
+from lora3d.data_prep.sources import READABLE, Found, walk
+from lora3d.data_prep.workers import Failure
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid
+
+
+@contextmanager
+def work_folder(out: Path) -> Iterator[Path]:
+    """The folder beside ``out`` that holds finished assets until the dataset is written; one run at a time.
+
+    It stays where the run is interrupted, and goes when it succeeds or cannot. Raises InputError while another run
+    holds it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = out.parent / f".{out.name}.parts"
+    work.mkdir(exist_ok=True)
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{out} is being made by another process: wait, or choose another name"
+            ) from error
+        _mend(out)
+        try:
+            yield work
+        except InputError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _mend(out: Path) -> None:
+    """Undoes what a process killed while it wrote the dataset left: half of the new, the old put aside."""
+    for staging in out.parent.glob(f".{out.name}.*.partial"):
+        shutil.rmtree(staging, ignore_errors=True)
+    for old in sorted(out.parent.glob(f".{out.name}.*.old")):
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(out)
+
+
+def make_tasks(found: Found, grid: ViewGrid, seed: int, work: Path) -> list[Task]:
+    """A task an asset; the name of its part says all that its rows depend on.
+
+    That is: what is stated of the asset, its file, every file that is no model (drawings, textures, buffers), by
+    size and time of change, the grid, the seed, and this program's version.
+    """
+    root = found.root.absolute()
+    beside = hashlib.sha256(json.dumps([grid.to_dict(), seed, version("lora3d")]).encode())
+    for path in walk(root):
+        if path.suffix.lower() not in READABLE:
+            beside.update(_stamp(path, root))
+    tasks = []
+    for asset in found.assets:
+        key = beside.copy()
+        key.update(json.dumps(asdict(asset)).encode() + _stamp(root / asset.file, root))
+        tasks.append(Task(root, asset, grid, seed, work.absolute() / f"{key.hexdigest()[:32]}.parquet"))
+    return tasks
+
+
+def _stamp(path: Path, root: Path) -> bytes:
+    try:
+        stat = path.stat()
+    except OSError:
+        return b"gone"
+    return json.dumps([str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns]).encode()
+
+
+def remember(task: Task, failure: Failure) -> None:
+    """Keeps why an asset gave no rows."""
+    temporary = task.part.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(failure.reason), encoding="utf-8")
+    temporary.replace(task.part.with_suffix(".json"))
+
+
+def recall(task: Task) -> Prepared | Failure | None:
+    """What an earlier run made of an asset; None if it did not come to it."""
+    try:
+        if task.part.exists():
+            return read_prepared(task.part)
+        why = task.part.with_suffix(".json")
+        return Failure(json.loads(why.read_text(encoding="utf-8"))) if why.exists() else None
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        # A disk that was full, or lost what was not yet written when the power went: it is made again.
+        return None
