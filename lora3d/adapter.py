@@ -60,16 +60,20 @@ def target_modules(network: nn.Module, targets: tuple[str, ...]) -> list[str]:
 
     Raises InputError for a target that matches nothing, naming the roles.
     """
+    # Under an adapter that is there already, a layer is its wrapper's ``base_layer``.
+    layers = {
+        name.removesuffix(".base_layer")
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d) and ".lora_" not in name
+    }
     found: set[str] = set()
     for target in targets:
         ends = ROLES.get(target, (f".{target}",))
+        # The last layer of a transformer is called proj_out too, but is no attention's.
         matched = {
             name
-            for name, module in network.named_modules()
-            if isinstance(module, nn.Linear | nn.Conv2d)
-            # The last layer of a transformer is called proj_out too, but is no attention's.
-            and f".{name}".endswith(ends)
-            and not (target == "attention" and name == "proj_out")
+            for name in layers
+            if f".{name}".endswith(ends) and not (target == "attention" and name == "proj_out")
         }
         if not matched:
             raise InputError(

@@ -1,0 +1,202 @@
+"""What a recipe can ask for: each option does what its equation says, and its file says so too."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lora3d.adapter import attach, effect, scales, set_dropout, trained_modules
+from lora3d.adapter_formats import read_layers
+from lora3d.base import load_base
+from lora3d.card import read_card
+from lora3d.dataset import write_dataset
+from lora3d.diffusion import loss_weight
+from lora3d.errors import InputError
+from lora3d.generate import load
+from lora3d.recipe import TrainConfig, to_fields
+from lora3d.train import train
+from tests.test_train import GRID, make_rows
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("options") / "data"
+    write_dataset(make_rows(), folder, GRID)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(toy_base):
+    return TrainConfig(
+        base=str(toy_base),
+        rank=2,
+        alpha=2.0,
+        targets=("attention",),
+        steps=3,
+        batch=4,
+        learning_rate=0.01,
+        warmup=0,
+        variants=0,
+        validation_share=0,
+        held_out_every=0,
+        sample_every=0,
+        checkpoint_every=0,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+def run(config, data, out, **more):
+    return train(config, data, out, progress=False, report=lambda text: None, **more)
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "train.log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("change", [{"micro_batch": 3}, {"checkpointing": True}])
+def test_what_saves_memory_changes_no_step(config, data, tmp_path, change):
+    run(config, data, tmp_path / "plain")
+    run(replace(config, **change), data, tmp_path / "saving")
+    assert losses(tmp_path / "saving") == pytest.approx(losses(tmp_path / "plain"), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rslora": True, "rank": 4},
+        {"dora": True},
+        {"targets": ("attention", "conv"), "ranks": {"conv": 1, "to_q": 3}},
+        {"rslora": True, "rank": 4, "ranks": {"to_q": 1}},
+        {"dropout": 0.3, "plus": 8.0, "weighting": "min_snr", "noise_offset": 0.1},
+    ],
+)
+def test_every_kind_of_adapter_is_proved_from_its_file(config, data, tmp_path, change):
+    """`train` refuses to keep a file that does not do what was trained."""
+    asked = replace(config, steps=2, **change)
+    result = run(asked, data, tmp_path / "run")
+    assert read_card(result.adapter).recipe == to_fields(asked) | {"base": Path(asked.base).name}
+    layers = read_layers(result.adapter)
+    if "ranks" in change and "conv" in change["ranks"]:
+        ranks = {name.rsplit(".", 1)[1]: x.rank for name, x in layers.items()}
+        assert ranks["conv1"] == 1 and ranks["to_q"] == 3 and ranks["to_k"] == 2
+        assert {x.scale for x in layers.values()} == {1.0}
+    if "dora" in change:
+        assert all(x.magnitude is not None for x in layers.values())
+    if "rslora" in change:
+        assert all(math.isclose(x.scale, 2 / math.sqrt(4)) for x in layers.values())
+
+
+def test_no_path_of_this_machine_is_in_the_file(config, data, tmp_path):
+    adapter = run(replace(config, steps=1), data, tmp_path / "run").adapter
+    assert str(Path(config.base).parent).encode() not in adapter.read_bytes()
+
+
+def test_dropout_is_off_but_in_a_step(toy_base):
+    base = load_base(toy_base)
+    for p in attach(base, 2, 2.0, ("attention",), 0, dropout=0.5):
+        torch.nn.init.normal_(p, std=0.3)
+    assert torch.equal(effect(base), effect(base))
+    set_dropout(base, True)
+    assert not torch.equal(effect(base), effect(base))
+    assert scales(base)["unet.lora_alpha"] == 2.0 and trained_modules(base)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_min_snr_is_the_published_weight(prediction):
+    """Hang et al. 2023: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v; debiased is 1/√SNR for ε."""
+    sigma = torch.tensor([0.1, 0.5, 0.95])
+    alpha = (1 - sigma**2).sqrt()
+    snr = (alpha / sigma) ** 2
+    below = snr if prediction == "epsilon" else snr + 1
+    assert torch.allclose(loss_weight("min_snr", prediction, alpha, sigma, 5.0), snr.clamp(max=5) / below)
+    assert torch.allclose(loss_weight("none", prediction, alpha, sigma, 5.0), torch.ones(3))
+    if prediction == "epsilon":
+        assert torch.allclose(loss_weight("debiased", prediction, alpha, sigma, 5.0), snr**-0.5)
+
+
+def test_an_adapter_on_top_of_another_leaves_that_one_as_it_is(config, data, tmp_path):
+    grid = run(config, data, tmp_path / "grid").adapter
+    before = grid.read_bytes()
+    asked = replace(config, grid_adapter=str(grid), seed=1, steps=2)
+    style = run(asked, data, tmp_path / "style").adapter
+    assert grid.read_bytes() == before
+    card = read_card(style)
+    assert [parent["file"] for parent in card.parents] == ["adapter.safetensors"]
+    both = load(config.base, {grid: 1.0, style: 1.0}, precision="fp32")
+    alone = load(config.base, {grid: 1.0}, precision="fp32")
+    made = [g.generate_tiles([None], ["a box"], [0], steps=2) for g in (both, alone)]
+    assert abs(made[0] - made[1]).max() > 1e-4
+
+
+def test_wandb_needs_no_account_and_is_given_losses_and_samples(config, data, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    asked = replace(config, steps=2, sample_every=2, tracker="wandb")
+    run(asked, data, tmp_path / "run")
+    noted = list((tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb"))
+    assert noted and noted[0].stat().st_size > 1000
+    pictures = list((tmp_path / "run").glob("wandb/offline-run-*/files/media/images/*.png"))
+    assert len(pictures) == 1
+
+
+def test_a_tracker_that_is_not_installed_is_named(config, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("lora3d.progress.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'lora3d\[tensorboard\]'"):
+        run(replace(config, tracker="tensorboard"), data, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(config, data, tmp_path):
+    """Same global batch, gloo on the CPU: the loss curve and the adapter of one process."""
+    asked = replace(config, steps=4, batch=3, validation_share=0.3, validate_every=2)
+    run(asked, data, tmp_path / "one")
+    recipe = tmp_path / "recipe.toml"
+    words = {k: v for k, v in to_fields(asked).items() if k != "ranks"}
+    recipe.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in words.items()))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+    ]
+    launch += [
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        port,
+        "-m",
+        "lora3d",
+    ]
+    command = [*launch, "train", str(recipe), "--data", str(data), "--out", str(tmp_path / "two"), "--json"]
+    root = Path(__file__).parents[1]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "train.log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    for one, two in zip(*logs, strict=True):
+        for key in ("loss", "gradient", "validation"):
+            assert one.get(key) == pytest.approx(two.get(key), abs=1e-5), key
+    one, two = (read_layers(tmp_path / name / "adapter.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[k].delta(), two[k].delta(), atol=1e-5) for k in one)
