@@ -78,6 +78,18 @@ def logit_normal_times(n: int, mean: float, deviation: float, generator: torch.G
     return torch.sigmoid(mean + deviation * torch.randn(n, generator=generator))
 
 
+def mixed_times(
+    n: int, mean: float, deviation: float, middle_share: float, generator: torch.Generator
+) -> Tensor:
+    """Times (n,): `logit_normal_times`, but a share around the middle, logit(t) ~ N(0, 1).
+
+    Far toward noise the shape is decided; in the middle its surface, and what the sampler's last steps leave.
+    """
+    far = logit_normal_times(n, mean, deviation, generator)
+    middle = logit_normal_times(n, 0.0, 1.0, generator)
+    return torch.where(torch.rand(n, generator=generator) < middle_share, middle, far)
+
+
 def shift_time(t: Tensor, shift: float) -> Tensor:
     """t' = s·t / (1 + (s − 1)·t) (Esser et al. 2024, eq. 23)."""
     return shift * t / (1 + (shift - 1) * t)

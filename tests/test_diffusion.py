@@ -11,6 +11,7 @@ from lora3d.diffusion import (
     interpolate,
     logit_normal_times,
     masked_mse,
+    mixed_times,
     shift_time,
     velocity,
 )
@@ -45,6 +46,13 @@ def test_times_have_the_logit_normals_mean_and_deviation():
     assert logit.mean().item() == pytest.approx(1.5, abs=0.03) and logit.std().item() == pytest.approx(
         1.2, abs=0.03
     )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_times_lies_in_the_middle(share):
+    t = mixed_times(40_000, 2.5, 1.5, share, torch.Generator().manual_seed(0))
+    # logit(t) < 0 for half of the middle share, and for one in 21 of the rest: Phi(-2.5 / 1.5) = 0.0478.
+    assert (t < 0.5).float().mean().item() == pytest.approx(share * 0.5 + (1 - share) * 0.0478, abs=0.01)
 
 
 def test_held_out_times_are_the_same_distributions_quantiles():

@@ -33,7 +33,7 @@ from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import Example, make_example, stream_examples
 from lora3d.device import autocast, choose_device, choose_dtype
-from lora3d.diffusion import held_out_times, interpolate, logit_normal_times, masked_mse
+from lora3d.diffusion import held_out_times, interpolate, masked_mse, mixed_times
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
 
@@ -125,13 +125,6 @@ def loss_of(run: Training, batch: dict[str, Tensor], t: Tensor, noise: Tensor) -
     weight = (~known).float()
     weight[:, 0] *= run.config.reference_weight
     return masked_mse(guess.float(), clean, weight, networks.moments[1])
-
-
-def training_times(config: PretrainConfig, generator: torch.Generator) -> Tensor:
-    """Times (batch,): most far toward noise, where the shape is decided; a share where its surface is."""
-    far = logit_normal_times(config.batch, config.time_mean, config.time_deviation, generator)
-    middle = logit_normal_times(config.batch, 0.0, 1.0, generator)
-    return torch.where(torch.rand(config.batch, generator=generator) < config.middle_share, middle, far)
 
 
 def rate_at(step: int, config: PretrainConfig) -> float:
@@ -267,7 +260,7 @@ def _take_step(
     picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
     choices = rng.integers(0, config.drawings, config.batch)
     batch = {k: v.to(device) for k, v in make_batch(picked, choices, run.networks, config, rng).items()}
-    t = training_times(config, generator)
+    t = mixed_times(config.batch, config.time_mean, config.time_deviation, config.middle_share, generator)
     noise = torch.randn(batch["latents"].shape, generator=generator)
     loss = loss_of(run, batch, t.to(device), noise.to(device)).mean()
     if not torch.isfinite(loss):
