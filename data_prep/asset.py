@@ -27,6 +27,7 @@ from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.mesh import Mesh, MeshError, glb_bytes, load_mesh, normalise, turn
 from lora3d.render import render, render_tiles
+from lora3d.sheet import make_strip
 
 MAX_REFERENCE = 512  # pixels; a stored drawing's longer side
 # A picture that only bears the model's name, and looks like this little of it, is taken for something else.
@@ -61,7 +62,7 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-_SAID, _PACKED = b"lora3d_prepared", b"lora3d_look"
+_SAID, _PACKED, _STRIPS = b"lora3d_prepared", b"lora3d_look", b"lora3d_strips"
 
 
 def read_prepared(part: Path) -> Prepared:
@@ -74,7 +75,12 @@ def read_prepared(part: Path) -> Prepared:
     return Prepared(part, look, tuple(said["ious"]), tuple(said["warnings"]))
 
 
-def _write_part(prepared: Prepared, rows: pa.Table) -> None:
+def read_strips(part: Path) -> list[bytes]:
+    """The strip of each row of a part, for the contact sheet."""
+    return [base64.b64decode(strip) for strip in json.loads(pq.read_schema(part).metadata[_STRIPS])]
+
+
+def _write_part(prepared: Prepared, rows: pa.Table, strips: list[bytes]) -> None:
     """Writes rows and what is said of them as one file: it is there whole, or not at all."""
     look = prepared.look
     said = {
@@ -84,7 +90,8 @@ def _write_part(prepared: Prepared, rows: pa.Table) -> None:
         "ious": prepared.ious,
         "warnings": prepared.warnings,
     }
-    metadata = {_SAID: json.dumps(said), _PACKED: base64.b64encode(look.packed)}
+    pictures = json.dumps([base64.b64encode(strip).decode() for strip in strips])
+    metadata = {_SAID: json.dumps(said), _PACKED: base64.b64encode(look.packed), _STRIPS: pictures}
     temporary = prepared.part.with_suffix(f".{os.getpid()}.tmp")
     pq.write_table(rows.replace_schema_metadata(metadata), temporary)
     temporary.replace(prepared.part)
@@ -114,7 +121,8 @@ def prepare(task: Task) -> Prepared:
     ious = tuple(row.reference_iou for row in rows if row.reference_iou is not None)
     said = (*warnings, *(f"{r.drawing}: {r.warning}" for r in references if r.warning))
     prepared = Prepared(task.part, look, ious, tuple(dict.fromkeys(said)))
-    _write_part(prepared, encode_rows(rows, task.grid))
+    strips = [make_strip(row.tiles, task.grid) for row in rows]
+    _write_part(prepared, encode_rows(rows, task.grid), strips)
     return prepared
 
 

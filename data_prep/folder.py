@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lora3d.data_prep.asset import Prepared, Task, prepare
+from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import find_alike, find_duplicates
@@ -135,6 +135,7 @@ def prep(
             title=src.resolve().name if src.is_dir() else src.stem,
             rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
             report={**written, "settings": settings},
+            strips=(strip for file in kept for strip in read_strips(prepared[file].part)),
             overwrite=overwrite,
         )
     return replace(report, path=str(out), content_hash=dataset.content_hash)

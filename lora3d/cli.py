@@ -76,6 +76,8 @@ def build_parser() -> Parser:
     add_generate(_add, commands)
     add_lift(_add, commands)
     _add_eval(commands)
+    doctor = _add("doctor", run_doctor, "what would go wrong, before hours are spent", commands)
+    doctor.add_argument("path", type=Path, help="a dataset")
     add_adapter_commands(_add, group("adapter", "look into adapter files, convert, merge and share them"))
     _add_base(group("base", "the base models"))
     return parser
@@ -185,6 +187,17 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         progress=not args.json,
     )
     return dataclasses.asdict(report)
+
+
+def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
+    from lora3d.doctor import inspect_dataset
+
+    result = inspect_dataset(args.path)
+    if not args.json:
+        for finding in result.pop("findings"):
+            example = f", such as {finding['rows'][0]}" if finding["rows"] else ""
+            print(_printable(f"{finding['level']:>20}  {finding['text']}{example}"))
+    return result
 
 
 def run_train(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,6 +5,8 @@
     README.md              the card, with YAML front matter
     rejected.jsonl         one line {file, reason} for each model file that gave no row
     report.json            how it was made
+    sheet.html             every row in pictures, where `lora3d prep` made it
+    strike.txt             rows that a person struck out: one row id or model file a line
 
 Equal rows, grid and card give equal bytes: no clock, host or path is written.
 """
@@ -37,6 +39,7 @@ from lora3d.dataset_rows import (
     make_schema,
 )
 from lora3d.grid import ViewGrid, read_grid, require_same_grid, write_grid
+from lora3d.sheet import STRIKE, STRIKE_HELP, read_strikes, write_sheet
 
 __all__ = [
     "Dataset",
@@ -62,13 +65,15 @@ class Dataset:
         path: its folder.
         grid: of every row.
         content_hash: SHA-256 over the grid and, in order, each row's id, subject, split and content hash.
-        index: the plain columns of every row (no pictures), in the order of the rows.
+        index: the plain columns of every row (no pictures), in the order of the rows; without what was struck out.
+        struck: how many rows were.
     """
 
     path: Path
     grid: ViewGrid
     content_hash: str
     index: tuple[dict[str, Any], ...]
+    struck: int = 0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -77,10 +82,11 @@ class Dataset:
         """The rows of one split (None: all), one after the other. Raises DatasetError for a damaged row."""
         if split is not None and split not in SPLITS:
             raise DatasetError(f"no split {split!r}: expected one of {', '.join(SPLITS)}")
+        wanted = {row["id"] for row in self._of(split)}
         for shard in _shards(self.path):
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROW_GROUP):
                 for values in batch.to_pylist():
-                    if split is None or values["split"] == split:
+                    if values["id"] in wanted:
                         yield decode_row(values, self.grid)
 
     def count(self, split: str | None = None) -> int:
@@ -141,7 +147,21 @@ def read_dataset(path: Path | str) -> Dataset:
             index.extend(file.read(columns=list(PLAIN)).to_pylist())
         except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
             raise DatasetError(f"{shard} cannot be read as Parquet: {error}") from error
-    return Dataset(path, grid, _hash_dataset(grid, index), tuple(index))
+    kept = _without_struck(path, index)
+    return Dataset(path, grid, _hash_dataset(grid, kept), tuple(kept), len(index) - len(kept))
+
+
+def _without_struck(path: Path, index: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    struck = set(read_strikes(path))
+    unknown = struck - {row[column] for row in index for column in ("id", "file")}
+    if unknown:
+        raise DatasetError(
+            f"{path / STRIKE} names {min(unknown)!r}, which is no row id and no model file here"
+        )
+    kept = [row for row in index if row["id"] not in struck and row["file"] not in struck]
+    if not kept:
+        raise DatasetError(f"{path / STRIKE} strikes out every row: leave some")
+    return kept
 
 
 def write_dataset(
@@ -168,12 +188,15 @@ def write_tables(
     title: str = "A lora3d dataset",
     rejected: Iterable[dict[str, str]] = (),
     report: dict[str, Any] | None = None,
+    strips: Iterable[bytes] | None = None,
     overwrite: bool = False,
 ) -> Dataset:
     """Writes tables of `encode_rows` as a dataset folder, beside ``out`` at first and renamed when complete.
 
-    Raises DatasetError where ``out`` exists and is not an empty folder, unless it is a dataset of ours and
-    ``overwrite`` is set; for an id or a split that cannot be; and for no rows at all.
+    strips: of `make_strip`, one a row; with them comes a contact sheet. What was struck out of a dataset that is
+    overwritten stays struck out where it is still there. Raises DatasetError where ``out`` exists and is not an
+    empty folder, unless it is a dataset of ours and ``overwrite`` is set; for an id or a split that cannot be;
+    and for no rows at all.
     """
     check_out(out, overwrite)
     staging = out.parent / f".{out.name}.{os.getpid()}.partial"
@@ -192,6 +215,11 @@ def write_tables(
         (staging / "report.json").write_text(text, encoding="utf-8")
         card = make_card(title, grid, dataset.index, dataset.content_hash, len(rejections))
         (staging / "README.md").write_text(card, encoding="utf-8")
+        if strips is not None:
+            write_sheet(staging / "sheet.html", title, dataset.index, strips)
+            names = {row[column] for row in dataset.index for column in ("id", "file")}
+            strikes = [line for line in read_strikes(out) if line in names]
+            (staging / STRIKE).write_text("\n".join([STRIKE_HELP, *strikes, ""]), encoding="utf-8")
         old = out.parent / f".{out.name}.{os.getpid()}.old"
         if out.exists():
             out.rename(old)
@@ -199,7 +227,7 @@ def write_tables(
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Dataset(out, grid, dataset.content_hash, dataset.index)
+    return read_dataset(out)
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -211,7 +239,15 @@ def check_out(out: Path, overwrite: bool) -> None:
     entries = sorted(p.name for p in out.iterdir())
     if not entries:
         return
-    ours = {"grid.json", "README.md", "rejected.jsonl", "report.json", *(p.name for p in _shards(out))}
+    ours = {
+        "grid.json",
+        "README.md",
+        "rejected.jsonl",
+        "report.json",
+        "sheet.html",
+        STRIKE,
+        *(p.name for p in _shards(out)),
+    }
     foreign = [name for name in entries if name not in ours]
     if "grid.json" not in entries or "data-00000.parquet" not in entries or foreign:
         what = f"holds {foreign[0]!r}" if foreign else "is no dataset"
