@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lora3d.camera import Array, Camera
-from lora3d.data_prep.drawings import draw, random_camera
+from lora3d.data_prep.drawings import BLUEPRINT, draw, draw_blueprint, random_camera
 from lora3d.data_prep.match import POOR_IOU, Fit, Gallery, fit_view, make_gallery, turn_for
 from lora3d.data_prep.shapes import Look, look_of
 from lora3d.data_prep.sheets import show_sheets
 from lora3d.data_prep.sources import Asset, Drawing
 from lora3d.dataset_rows import Row, encode_rows, to_bytes
-from lora3d.drawing import COVERED, fit_reference, read_drawing
+from lora3d.drawing import COVERED, fit_reference, read_drawing, remove_paper
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.mesh import Mesh, MeshError, glb_bytes, load_mesh, normalise, turn
@@ -40,13 +40,17 @@ _ANY_WAY_UP = (".stl", ".ply", ".off")
 
 @dataclass(frozen=True)
 class Task:
-    """An asset to prepare, and the Parquet file that its rows are written to."""
+    """An asset to prepare, and the Parquet file that its rows are written to.
+
+    styles: of the reference where there is no drawing; each asset gets one of them.
+    """
 
     root: Path
     asset: Asset
     grid: ViewGrid
     seed: int
     part: Path
+    styles: tuple[str, ...] = ("render",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +213,13 @@ def _rendered(task: Task, mesh: Mesh) -> Reference:
     shown = render(mesh, cameras, 48, samples=1).rgba[..., 3].mean(axis=(1, 2))
     camera = cameras[int(np.argmax(shown >= 0.6 * shown.max()))]
     size = min(max(2 * task.grid.tile, 128), MAX_REFERENCE)
+    style, pen = task.styles[name % len(task.styles)], int(rng.integers(2**31))
+    if style == BLUEPRINT:
+        # Cut out as the artist's own sheet will be.
+        sheet = _cropped(remove_paper(draw_blueprint(mesh, size=size, seed=pen)))
+        return Reference("rendered", to_bytes(sheet), 0.0, 0.0)
     azimuth, elevation = _angles(camera)
-    pixels = to_bytes(_cropped(draw(mesh, camera, "render", size=size)))
+    pixels = to_bytes(_cropped(draw(mesh, camera, style, size=size, seed=pen)))
     return Reference("rendered", pixels, round(azimuth % 360, 2), round(elevation, 2))
 
 

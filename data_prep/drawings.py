@@ -15,6 +15,9 @@ from lora3d.render import Views, render
 
 STYLES: tuple[str, ...] = ("render", "shaded", "line", "flat", "silhouette", "soft", "toon")
 
+# Of a whole model, not of one view: see `draw_blueprint`.
+BLUEPRINT = "blueprint"
+
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT = np.array([-0.45, -0.6, 0.66], np.float32)  # toward the light, world frame: from the upper left
 
@@ -80,6 +83,35 @@ def draw(mesh: Mesh, camera: Camera, style: str, *, size: int = 128, seed: int =
     return _halve(rgb, alpha)
 
 
+def draw_blueprint(mesh: Mesh, *, size: int = 256, seed: int = 0) -> Array:
+    """Three line views of a normalised mesh on a blue ground: (size, size, 4) float32 sRGB, opaque.
+
+    First-angle projection (ISO 5456-2): the front, right of it the left side, below it the view from above, all
+    at one scale; sides that meet share their extent.
+    """
+    rng = np.random.default_rng([seed, len(STYLES)])
+    half = size // 2
+    places = {(0, 0): (0.0, 0.0), (0, 1): (270.0, 0.0), (1, 0): (0.0, 90.0)}
+    cameras = [orbit(azimuth, elevation, 1.5, ortho_scale=1.2) for azimuth, elevation in places.values()]
+    views = render(mesh, cameras, 2 * half, samples=1)
+    ground = np.array([0.08, 0.24, 0.5], np.float32) + rng.normal(0, 0.03, 3).astype(np.float32)
+    page = np.broadcast_to(np.append(ground.clip(0, 1), 1), (size, size, 4)).astype(np.float32)
+    step = max(size // 24, 4)
+    page[::step, :, :3] += 0.06
+    page[:, ::step, :3] += 0.06
+    style = int(rng.integers(2**31))
+    for i, (row, column) in enumerate(places):
+        one = Views(
+            views.rgba[i : i + 1], views.depth[i : i + 1], views.normal[i : i + 1], views.position[i : i + 1]
+        )
+        # One pen for all three.
+        ink = _lines(one, half, np.random.default_rng(style), albedo=0.15, steady=True)
+        cover = (ink[::2, ::2] + ink[1::2, ::2] + ink[::2, 1::2] + ink[1::2, 1::2])[..., None] / 4
+        part = page[row * half : (row + 1) * half, column * half : (column + 1) * half, :3]
+        part += (np.float32(0.95) - part) * cover
+    return page.clip(0, 1)
+
+
 def _line_art(views: Views, size: int, rng: np.random.Generator) -> Array:
     """Ink on paper (2s, 2s, 3), with a grey wash, hatching or a hint of colour now and then."""
     paper: Array = np.ones(3, np.float32)
@@ -123,7 +155,9 @@ def _tones(views: Views, rng: np.random.Generator) -> Array:
     return (dark + (1 - dark) * np.minimum(tone * 1.05, 1.0)).astype(np.float32)
 
 
-def _lines(views: Views, size: int, rng: np.random.Generator, *, albedo: float) -> Array:
+def _lines(
+    views: Views, size: int, rng: np.random.Generator, *, albedo: float, steady: bool = False
+) -> Array:
     """How much ink lies on each sample (2s, 2s) float32: outline, creases, overlaps and changes of colour.
 
     An edge lies where the outline is, where depth departs from the plane of its neighbours, where normals
@@ -155,7 +189,7 @@ def _lines(views: Views, size: int, rng: np.random.Generator, *, albedo: float) 
     if width > 1.5:
         ink = ndimage.maximum_filter(ink, footprint=_nib(round(width)))
     wobble = float(rng.uniform(0, 2.0)) * size / 96
-    if rng.random() < 0.35 and wobble > 0.3:
+    if not steady and rng.random() < 0.35 and wobble > 0.3:
         ink = _wobbled(ink, wobble, rng)
     strength = 1.0 if rng.random() < 0.7 else float(rng.uniform(0.5, 0.95))
     return ink * inside * np.float32(strength)

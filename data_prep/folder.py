@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
+from lora3d.data_prep.drawings import BLUEPRINT, STYLES
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import find_alike, find_duplicates
@@ -69,6 +70,7 @@ def prep(
     allow_unlicensed: bool = False,
     artist: str | None = None,
     trigger: str | None = None,
+    styles: Sequence[str] = ("render",),
     seed: int = 0,
     workers: int = 2,
     test_share: float = 0.2,
@@ -88,6 +90,8 @@ def prep(
         allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
         artist: for assets that state none.
         trigger: words put before every caption.
+        styles: of the references that are made where there is no drawing, each asset one of them: see
+            `lora3d.data_prep.drawings`.
         seed: decides the rendered references and the split.
         workers: processes; the result does not depend on them.
         test_share, min_test: how much is held out; see `split_subjects`.
@@ -103,6 +107,11 @@ def prep(
     check_out(out, overwrite)
     if not 0 <= test_share < 1:
         raise InputError(f"test_share is a share from 0 to below 1, found {test_share}")
+    unknown = [style for style in styles if style not in (*STYLES, BLUEPRINT)]
+    if unknown or not styles:
+        raise InputError(
+            f"no drawing style {''.join(unknown[:1])!r}: expected some of {', '.join((*STYLES, BLUEPRINT))}"
+        )
     found = find_assets(src)
     found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
     found = _caption(found, trigger or "")
@@ -110,7 +119,7 @@ def prep(
     if not files:
         raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
     with work_folder(out) as work:
-        tasks = make_tasks(found, grid, seed, work)
+        tasks = make_tasks(found, grid, seed, tuple(styles), work)
         prepared, rejected = _prepare_all(tasks, workers, time_limit_s, memory_mb, progress)
         rejected += found.rejected
         kept, twins = _without_twins(found, prepared)
@@ -126,7 +135,13 @@ def prep(
         warnings = [*found.warnings, *split.warnings]
         warnings += _gathered({f: prepared[f].warnings for f in kept})
         report = _report(prepared, kept, subjects, sides, rejected, warnings, files)
-        settings = {"seed": seed, "test_share": test_share, "min_test": min_test, "trigger": trigger or ""}
+        settings = {
+            "seed": seed,
+            "styles": list(styles),
+            "test_share": test_share,
+            "min_test": min_test,
+            "trigger": trigger or "",
+        }
         written = {k: v for k, v in asdict(report).items() if k not in ("path", "content_hash")}
         dataset = write_tables(
             _tables(prepared, kept, subjects, sides),

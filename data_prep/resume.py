@@ -62,14 +62,14 @@ def _mend(out: Path) -> None:
             old.rename(out)
 
 
-def make_tasks(found: Found, grid: ViewGrid, seed: int, work: Path) -> list[Task]:
+def make_tasks(found: Found, grid: ViewGrid, seed: int, styles: tuple[str, ...], work: Path) -> list[Task]:
     """A task an asset; the name of its part says all that its rows depend on.
 
     That is: what is stated of the asset, its file, every file that is no model (drawings, textures, buffers), by
-    size and time of change, the grid, the seed, and this program's version.
+    size and time of change, the grid, the seed, the styles, and this program's version.
     """
     root = found.root.absolute()
-    beside = hashlib.sha256(json.dumps([grid.to_dict(), seed, version("lora3d")]).encode())
+    beside = hashlib.sha256(json.dumps([grid.to_dict(), seed, styles, version("lora3d")]).encode())
     for path in walk(root):
         if path.suffix.lower() not in READABLE:
             beside.update(_stamp(path, root))
@@ -77,7 +77,8 @@ def make_tasks(found: Found, grid: ViewGrid, seed: int, work: Path) -> list[Task
     for asset in found.assets:
         key = beside.copy()
         key.update(json.dumps(asdict(asset)).encode() + _stamp(root / asset.file, root))
-        tasks.append(Task(root, asset, grid, seed, work.absolute() / f"{key.hexdigest()[:32]}.parquet"))
+        part = work.absolute() / f"{key.hexdigest()[:32]}.parquet"
+        tasks.append(Task(root, asset, grid, seed, part, styles))
     return tasks
 
 

@@ -100,6 +100,12 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--artist", help="for assets that state none")
     prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
     prep.add_argument("--trigger", help="a word put before every caption")
+    prep.add_argument(
+        "--style",
+        type=_words,
+        default=("render",),
+        help="of references without a drawing, e.g. line,flat,blueprint",
+    )
     prep.add_argument("--test-share", type=float, default=0.2, help="of the subjects, held out")
     prep.add_argument("--min-test", type=int, default=8, help="assets held out at least")
     prep.add_argument("--seed", type=int, default=0)
@@ -179,6 +185,7 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         allow_unlicensed=args.allow_unlicensed,
         artist=args.artist,
         trigger=args.trigger,
+        styles=args.style,
         test_share=args.test_share,
         min_test=args.min_test,
         seed=args.seed,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import make_box
 
 from lora3d.camera import orbit, project
-from lora3d.data_prep.drawings import STYLES, draw, random_camera
+from lora3d.data_prep.drawings import STYLES, draw, draw_blueprint, random_camera
 from lora3d.data_prep.procedural import make_shape
 from lora3d.errors import InputError
 from lora3d.mesh import Mesh
@@ -71,6 +72,24 @@ def test_line_width_grows_with_the_picture(mesh: Mesh) -> None:
         return changed.sum() / (plain[..., 3] > 0).sum()
 
     assert ink(256) == pytest.approx(ink(128), rel=0.35)
+
+
+def test_a_blueprint_has_three_views_that_share_their_extents() -> None:
+    mesh = make_box((0.9, 0.5, 0.3))
+    sheet = draw_blueprint(mesh, size=192, seed=1)
+    assert sheet.shape == (192, 192, 4) and (sheet[..., 3] == 1).all()
+    assert (draw_blueprint(mesh, size=192, seed=1) == sheet).all()
+    lines = sheet[..., 0] > 0.5
+
+    def extent(row: int, column: int) -> tuple[int, ...]:
+        ys, xs = np.nonzero(lines[row * 96 : (row + 1) * 96, column * 96 : (column + 1) * 96])
+        return ys.min(), ys.max(), xs.min(), xs.max()
+
+    front, side, above = extent(0, 0), extent(0, 1), extent(1, 0)
+    assert front[:2] == side[:2] and front[2:] == above[2:], "heights side by side, widths below each other"
+    assert side[3] - side[2] == pytest.approx(above[1] - above[0], abs=1), "the depth twice"
+    assert (front[3] - front[2]) / (front[1] - front[0]) == pytest.approx(3, rel=0.1)
+    assert not lines[96:, 96:].any()
 
 
 def test_an_unknown_style_is_refused(mesh: Mesh) -> None:

@@ -216,6 +216,23 @@ def test_metadata_is_exhaustive_and_one_drawing_is_one_row(tmp_path: Path) -> No
     assert dataset.assets("train") == 1
 
 
+def test_references_without_a_drawing_are_drawn_in_the_styles_asked_for(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    (src / "chair.glb").write_bytes(glb_bytes(CHAIR))
+    pictures = {}
+    for style in ("render", "silhouette", "blueprint"):
+        prep(src, tmp_path / style, grid=GRID, license="MIT", styles=(style,), test_share=0)
+        row = next(iter(read_dataset(tmp_path / style).rows()))
+        assert row.reference is not None and row.drawing == "rendered"
+        pictures[style] = row.reference
+    seen = pictures["silhouette"][pictures["silhouette"][..., 3] > 0]
+    assert len(np.unique(seen[:, :3], axis=0)) == 1
+    assert len(np.unique(pictures["render"][..., :3].reshape(-1, 3), axis=0)) > 2
+    with pytest.raises(InputError, match="no drawing style 'oil'"):
+        prep(src, tmp_path / "x", styles=("oil",))
+
+
 def test_nothing_usable_names_the_reasons(tmp_path: Path) -> None:
     src = tmp_path / "src"
     src.mkdir()
