@@ -11,7 +11,7 @@ from conftest import make_box
 
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
-from lora3d.lift import lift
+from lora3d.lift import lift, lift_levels
 from lora3d.lift.surface import is_closed, volume
 from lora3d.mesh import Material, Mesh, glb_bytes, normalise
 from lora3d.metrics import fscore_chamfer, psnr
@@ -106,6 +106,29 @@ def test_each_side_of_a_cube_keeps_its_colour():
     for i in GRID.indices("rgb"):
         middle = (slice(24, 40), slice(24, 40))
         assert np.abs(again[i][middle] - true[i][middle]).max() < 0.03
+
+
+def test_views_of_different_tone_are_brought_to_one():
+    """A plain ball whose views are up to 0.12 apart in tone is baked in one colour."""
+    tiles = render_tiles(SHAPES["ball"], GRID)
+    for k, (i, d) in enumerate(zip(GRID.indices("rgb"), GRID.indices("depth"), strict=True)):
+        tiles[i][tiles[d][..., 0] > 0] += 0.06 * (-1) ** k
+    texture = lift(tiles, GRID, texture=128).materials[0].texture[..., :3] / 255
+    assert texture.reshape(-1, 3).std(axis=0).max() < 0.02
+
+
+def test_levels_of_detail_are_one_solid_ever_coarser():
+    tiles = render_tiles(SHAPES["ring"], GRID)
+    fine, coarse = lift_levels(tiles, GRID, (4000, 800), texture=64)
+    assert len(coarse.faces) <= 800 < len(fine.faces) and is_closed(coarse.faces)
+    assert fscore_chamfer(coarse, fine)[0] > 0.97
+
+
+def test_positions_say_what_depth_says():
+    cells = tuple(replace(c, channel="position") if c.channel == "depth" else c for c in GRID.cells)
+    grid = replace(GRID, cells=cells)
+    truth = SHAPES["corner"]
+    assert fscore_chamfer(lift(render_tiles(truth, grid), grid, texture=16), truth)[0] > 0.97
 
 
 def test_noise_and_a_shifted_view_cost_little():

@@ -1,6 +1,7 @@
 """How near each lift comes to the truth, from true views of real models, beside what the views can tell at all.
 
-    python -m tests.benchmarks.lifts --tile 128 --lifts fuse hull
+    python -m tests.benchmarks.lifts --tile 128 --lifts fuse hull normals field
+    python -m tests.benchmarks.lifts --tile 128 --novel --per-pack 1
 
 Ten models of each 3D pack of ../shared/art, seen in the cells of a preset (zero123plus), rgb with depth and
 normals beside it. For each lift the median of
@@ -26,10 +27,12 @@ import manifold3d
 import numpy as np
 from PIL import Image
 
-from lora3d.camera import Array, orbit, rays
+from lora3d.camera import Array, Camera, orbit, rays
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, View, ViewGrid
 from lora3d.lift import lift
+from lora3d.lift.field import draw_field, fit_field
+from lora3d.lift.views import read_views
 from lora3d.mesh import Mesh, load_mesh, normalise
 from lora3d.metrics import directions, fscore_chamfer, surface_points
 from lora3d.render import render, render_tiles
@@ -106,13 +109,16 @@ def volume_iou(a: Mesh, b: Mesh) -> float:
     return (first ^ second).volume() / (first + second).volume()
 
 
-def unseen(mesh: Mesh, shading: str) -> Array:
-    """The 12 pictures (12, SIZE, SIZE, 3) over grey, from directions spread evenly, turned off the preset's."""
-    cameras = [
+def unseen_cameras() -> list[Camera]:
+    return [
         orbit(math.degrees(math.atan2(x, -y)) + 11, math.degrees(math.asin(z)), 1.866, fov_deg=32)
         for x, y, z in directions(UNSEEN)
     ]
-    rgba = render(mesh, cameras, SIZE, shading=shading).rgba
+
+
+def unseen(mesh: Mesh, shading: str) -> Array:
+    """The 12 pictures (12, SIZE, SIZE, 3) over grey, from directions spread evenly."""
+    rgba = render(mesh, unseen_cameras(), SIZE, shading=shading).rgba
     return rgba[..., :3] * rgba[..., 3:] + 0.5 * (1 - rgba[..., 3:])
 
 
@@ -163,6 +169,23 @@ def measure(
     return found
 
 
+def novel(file: Path, tile: int) -> dict[str, float]:
+    """PSNR in dB of the unseen views, drawn by a field fitted to 24 views all around, and its seconds."""
+    truth = normalise(load_mesh(file))
+    cameras = [
+        orbit(math.degrees(math.atan2(x, -y)), math.degrees(math.asin(z)), 1.866, fov_deg=32)
+        for x, y, z in directions(24)
+    ]
+    plain = PRESETS["zero123plus"].with_tile(tile)
+    grid = replace(plain, cells=tuple(View("rgb", camera) for camera in cameras), columns=len(cameras))
+    views = read_views(render_tiles(truth, grid), grid)
+    start = time.perf_counter()
+    field = fit_field(views)
+    seconds = time.perf_counter() - start
+    error = float(np.mean((draw_field(field, unseen_cameras(), SIZE) - unseen(truth, grid.shading)) ** 2))
+    return {"psnr": -10 * math.log10(error), "seconds": seconds}
+
+
 def medians(rows: dict[str, dict[str, dict]]) -> dict[str, dict[str, float]]:
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     return {
@@ -192,11 +215,16 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=128)
     parser.add_argument("--lifts", nargs="+", default=["fuse"], choices=sorted(GIVEN))
     parser.add_argument("--per-pack", type=int, default=10)
+    parser.add_argument("--novel", action="store_true", help="what a field draws of views that it never saw")
     parser.add_argument("--perturbed", action="store_true")
     parser.add_argument("--out", type=Path, help="a folder for scores.json and a picture a model")
     args = parser.parse_args()
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
+    if args.novel:
+        for file in models(args.per_pack):
+            print(file.stem, novel(file, args.tile), flush=True)
+        return
     grid = PRESETS[args.preset].with_tile(args.tile)
     rows = {}
     for file in models(args.per_pack):
