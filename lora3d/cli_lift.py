@@ -69,6 +69,7 @@ def run_lift(args: argparse.Namespace) -> dict[str, Any]:
         files, draw = _other(args, format)
     if args.turntable:
         files[f"{name}_turn.webp"] = clip_bytes(turn(draw, 36, 256))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     for file, data in files.items():
         (args.out.parent / file).write_bytes(data)
     first, *rest = (args.out.parent / file for file in files)

@@ -27,10 +27,10 @@ from lora3d.lift import lift
 from lora3d.lift.relief import relief
 from lora3d.lift.splats import splat, splat_bytes
 from lora3d.lift.views import read_views
-from lora3d.lift.voxels import lift_voxels, npz_bytes, vox_bytes
+from lora3d.lift.voxels import cubes, lift_voxels, npz_bytes, vox_bytes
 from lora3d.mesh import FROM_Y_UP, Mesh, unique_rows
 
-VOXELS = 48  # a side, of vox and npz
+VOXELS = 48  # a side, of vox, npz and cubes
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CONTEXT = {
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -56,9 +56,9 @@ def view_files(
 
     Args:
         tiles: as in `lora3d.lift.lift`.
-        format: those of `model_files`; ``vox`` (MagicaVoxel) and ``npz`` (NumPy): `VOXELS` voxels a side;
-            ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth; ``field``: a
-            radiance field, see `lora3d.lift.field`.
+        format: those of `model_files`; ``vox`` (MagicaVoxel), ``npz`` (NumPy) and ``cubes`` (GLB): `VOXELS`
+            voxels a side; ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth;
+            ``field``: a radiance field, see `lora3d.lift.field`.
         mesh: what the tiles lift to, where it is known already.
         pivot, size: where a mesh is placed, see `placed`.
 
@@ -71,8 +71,10 @@ def view_files(
         raise InputError(
             f"pivot and size are those of a mesh: expected {', '.join(MESHES)}, found {format!r}"
         )
-    if format in ("vox", "npz"):
+    if format in ("vox", "npz", "cubes"):
         voxels = lift_voxels(tiles, grid, VOXELS, mesh=mesh)
+        if format == "cubes":
+            return model_files(cubes(voxels), name, "glb", record)
         return {f"{name}.{format}": vox_bytes(voxels) if format == "vox" else npz_bytes(voxels)}
     if format == "field":
         return {f"{name}.safetensors": _field(tiles, grid)}

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 MESHES = ("glb", "gltf", "obj", "ply", "stl")
-FORMATS = (*MESHES, "vox", "npz", "splats", "relief", "field")
+FORMATS = (*MESHES, "vox", "npz", "cubes", "splats", "relief", "field")
 Lift = Literal["fuse", "normals", "field", "hull"]
 LIFTS: tuple[str, ...] = get_args(Lift)
 Pivot = Literal["centre", "base"]

@@ -106,6 +106,7 @@ def test_every_format_is_made_from_views(model, format):
     starts = {
         "glb": b"glTF",
         "relief": b"glTF",
+        "cubes": b"glTF",
         "vox": b"VOX ",
         "npz": b"PK",
         "splats": b"ply",
