@@ -77,7 +77,8 @@ def build_parser() -> Parser:
     add_lift(_add, commands)
     _add_eval(commands)
     doctor = _add("doctor", run_doctor, "what would go wrong, before hours are spent", commands)
-    doctor.add_argument("path", type=Path, help="a dataset")
+    doctor.add_argument("path", type=Path, help="a dataset, or a recipe (.toml)")
+    doctor.add_argument("--data", type=Path, help="with a recipe: the dataset it is for")
     add_adapter_commands(_add, group("adapter", "look into adapter files, convert, merge and share them"))
     _add_base(group("base", "the base models"))
     return parser
@@ -197,6 +198,10 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
+    if args.path.suffix == ".toml":
+        from lora3d.estimate import inspect_recipe
+
+        return inspect_recipe(read_recipe(args.path, TrainConfig), args.data)
     from lora3d.doctor import inspect_dataset
 
     result = inspect_dataset(args.path)

@@ -43,6 +43,7 @@ from lora3d.dataset import Dataset, read_dataset
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.diffusion import loss_weight, masked_mse, mix, target
 from lora3d.errors import InputError
+from lora3d.estimate import require_memory
 from lora3d.grid import require_same_grid
 from lora3d.progress import (
     fixed_loss,
@@ -125,6 +126,7 @@ def train(
         # Measured anew, a choice could differ; a run goes on as it began, and all processes as the first.
         dtype = choose_dtype(device, config.precision) if then is None else getattr(torch, then["precision"])
         dtype = broadcast_object_list([dtype])[0]
+        require_memory(config, dataset.grid, crew.device, dtype)
         base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype)
         require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
         if crew.is_main_process:

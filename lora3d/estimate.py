@@ -1,0 +1,211 @@
+"""What a recipe will need, before any weights are loaded: `lora3d doctor RECIPE`.
+
+The network is built from its configuration with torch's fake tensors, which have shapes and no memory, and one step of
+training runs on them. What autograd keeps for the backward pass is counted tensor by tensor, and torch counts the
+operations. Estimates, not measurements: allocators and encoders come on top (see docs/training.md).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from lora3d.adapter import attach
+from lora3d.base import find_folder, read_family
+from lora3d.base.text import Text
+from lora3d.device import choose_device, choose_dtype, measure_gflops
+from lora3d.errors import InputError
+from lora3d.grid import ViewGrid, read_grid
+from lora3d.recipe import TrainConfig
+
+COPIES = 6  # of the adapter in float32: value, gradient, two moments, the average and the best
+TOKENS = {"unet": 77, "transformer": 77 + 256}
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one step; sizes in MiB.
+
+    Attributes:
+        weights: of the frozen network in the precision it is kept in.
+        adapter: with gradients, optimiser and averages.
+        activations: kept for the backward pass.
+        parameters, trained: of the network and of the adapter.
+        flops: operations of a step, forward and backward.
+    """
+
+    weights: float
+    adapter: float
+    activations: float
+    parameters: int
+    trained: int
+    flops: float
+
+    @property
+    def memory(self) -> float:
+        return self.weights + self.adapter + self.activations
+
+
+def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_cpu: bool) -> Estimate:
+    """Takes one step with fake tensors.
+
+    Raises InputError as `lora3d.base.load_base` does, and for a target that matches no layer.
+    """
+    folder = find_folder(config.base)
+    own = (folder / "latents.json").is_file()
+    size = min(config.micro_batch or config.batch, config.batch)
+    kept: dict[int, tuple[int, Tensor]] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        if not isinstance(value, torch.nn.Parameter):
+            kept[value.untyped_storage()._cdata] = (value.untyped_storage().nbytes(), value)
+        return value
+
+    with torch.device("meta"):
+        network, call, shape, component = _mini(folder, on_cpu) if own else _plain(folder, grid)
+        base: Any = SimpleNamespace(network=network.requires_grad_(False), component=component)
+        parameters = sum(p.numel() for p in network.parameters())
+        adapter = attach(
+            base, config.rank, config.alpha, config.targets, config.seed, ranks=config.ranks, dora=config.dora
+        )
+    trained = sum(p.numel() for p in adapter)
+    if config.checkpointing:
+        network.enable_gradient_checkpointing()
+    with FakeTensorMode():
+        _pretend(network)
+        frozen = {p.untyped_storage()._cdata for p in network.parameters()}
+        with FlopCounterMode(display=False) as count:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+                loss = call(torch.randn(size, *shape)).square().mean()
+            activations = sum(n for name, (n, _) in kept.items() if name not in frozen)
+            loss.backward()
+    half = 0.5 if dtype == torch.bfloat16 else 1.0
+    return Estimate(
+        weights=parameters * (4 if own else 4 * half) / MIB,
+        adapter=trained * 4 * COPIES / MIB,
+        activations=activations * half / MIB,
+        parameters=parameters,
+        trained=trained,
+        flops=float(count.get_total_flops()) * config.batch / size,
+    )
+
+
+def _pretend(network: nn.Module) -> None:
+    """Puts fake tensors of the CPU in place of meta's: kernels, attention's above all, are chosen by device."""
+    for module in network.modules():
+        for name, value in list(module.named_parameters(recurse=False)):
+            fake = torch.empty(value.shape, dtype=value.dtype)
+            setattr(module, name, nn.Parameter(fake, requires_grad=value.requires_grad))
+        for name, value in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(value.shape, dtype=value.dtype))
+
+
+def _mini(folder: Path, on_cpu: bool) -> Any:
+    """Of `mini`'s family: the network, how it is called, the shape of one input, its name."""
+    from lora3d.base.mini import PATCH
+
+    network = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
+    if on_cpu:
+        network.set_attn_processor(AttnProcessor())
+    side, config = read_grid(folder / "grid.json").tile // PATCH, network.config
+    shape = (config.in_channels, side, side * read_grid(folder / "grid.json").columns)
+
+    def call(x: Tensor) -> Tensor:
+        tokens = torch.zeros(len(x), 32, config.cross_attention_dim)
+        return network(x, torch.zeros(len(x)), encoder_hidden_states=tokens, return_dict=False)[0]
+
+    return network, call, shape, "unet"
+
+
+def _plain(folder: Path, grid: ViewGrid | None) -> Any:
+    """Of a plain base; see `_mini`."""
+    from diffusers import AutoencoderKL
+
+    from lora3d.base.plain import require_fit, vae_factor
+
+    family = read_family(folder)
+    if grid is None:
+        raise InputError(f"base {folder.name!r} has no grid of its own: say --data DATASET")
+    require_fit(folder, family, grid)
+    vae = AutoencoderKL.load_config(folder / "vae")
+    network = family.network.from_config(family.network.load_config(folder / family.component))
+    config = network.config
+    width, height = (side // vae_factor(vae) for side in grid.size)
+    wide = config.cross_attention_dim if family.component == "unet" else config.joint_attention_dim
+    pooled = config.get("pooled_projection_dim") or 0
+    if config.get("addition_embed_type") == "text_time":
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+
+    def call(x: Tensor) -> Tensor:
+        tokens = torch.zeros(len(x), TOKENS[family.component], wide)
+        text = Text(tokens, torch.zeros(len(x), pooled))
+        return family.call(network, x, torch.zeros(len(x)), text, (height, width))
+
+    return network, call, (vae["latent_channels"], height, width), family.component
+
+
+def free_memory(device: torch.device) -> float:
+    """MiB that are free on a device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / MIB
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dtype: torch.dtype) -> None:
+    """Raises InputError where a step cannot fit, saying what would make it fit. `mini`'s family always does."""
+    if (find_folder(config.base) / "latents.json").is_file():
+        return
+    need = estimate(config, grid, dtype, device.type == "cpu")
+    free = free_memory(device)
+    if need.memory > free:
+        rest = (free - need.weights - need.adapter) / need.activations if need.activations else 0
+        # Activations go at least with the area of the canvas.
+        tile = int(grid.tile * max(0.0, rest) ** 0.5) // 64 * 64
+        advice = [f"tiles of {tile} px (prep --tile {tile})"] if tile else []
+        advice += [
+            f"{k}" for k, on in (("micro_batch = 1", config.micro_batch != 1),) if on and config.batch > 1
+        ]
+        advice += [] if config.checkpointing else ["checkpointing = true"]
+        raise InputError(
+            f"the canvas of {grid.size[0]}×{grid.size[1]} px needs about {need.memory:.0f} MiB "
+            f"({need.weights:.0f} for the weights), {free:.0f} are free; "
+            + (f"try {', or '.join(advice)}" if advice else "take a smaller base")
+        )
+
+
+def inspect_recipe(config: TrainConfig, data: Path | None) -> dict[str, Any]:
+    """The estimate for this machine, in plain words: what `lora3d doctor RECIPE` prints."""
+    device = choose_device(config.device)
+    dtype = choose_dtype(device, config.precision)
+    grid = read_grid(data / "grid.json") if data else None
+    found = estimate(config, grid, dtype, device.type == "cpu")
+    result: dict[str, Any] = {
+        "base": config.base,
+        "device": device.type,
+        "precision": str(dtype).removeprefix("torch."),
+        "parameters": found.parameters,
+        "trained": found.trained,
+        "weights_mib": round(found.weights),
+        "adapter_mib": round(found.adapter, 1),
+        "activations_mib": round(found.activations),
+        "memory_mib": round(found.memory),
+        "free_mib": round(free_memory(device)),
+        "tflop_a_step": round(found.flops / 1e12, 3),
+    }
+    if device.type == "cpu":
+        # Convolutions on small canvases reach about half of what large matrix products do.
+        seconds = found.flops / (measure_gflops(dtype) * 1e9 * 0.5)
+        result |= {"seconds_a_step": round(seconds, 2), "minutes": round(seconds * config.steps / 60, 1)}
+    result["verdict"] = "fits" if found.memory < result["free_mib"] else "does not fit: see docs/training.md"
+    return result

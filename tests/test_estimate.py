@@ -1,0 +1,84 @@
+"""What a recipe is said to need is what a step keeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lora3d.adapter import attach
+from lora3d.base import load_base
+from lora3d.cli import main
+from lora3d.errors import InputError
+from lora3d.estimate import estimate, require_memory
+from lora3d.grid import PRESETS, write_grid
+from lora3d.recipe import TrainConfig
+from tests.toy_bases import save_toy
+
+GRID = PRESETS["box6"]
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl", "sd3"])
+def folder(request, tmp_path_factory):
+    return save_toy(request.param, tmp_path_factory.mktemp("toy") / request.param)
+
+
+def test_memory_follows_what_a_real_step_keeps_and_saving_saves(folder):
+    config = TrainConfig(base=str(folder), targets=("attention",), rank=2, batch=2)
+    found = estimate(config, GRID, torch.float32, True)
+    base = load_base(folder, grid=GRID)
+    parameters = attach(base, 2, 16.0, ("attention",), 0)
+    assert found.trained == sum(p.numel() for p in parameters)
+    assert found.parameters == sum(p.numel() for p in base.network.parameters()) - found.trained
+    kept: dict[int, int] = {}
+
+    def keep(value):
+        if not isinstance(value, torch.nn.Parameter):
+            kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    latents = torch.randn(2, *base.latent_shape)
+    text = base.embed(["", "a red box"])
+    frozen = {p.untyped_storage().data_ptr() for p in base.network.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        base.denoise(
+            latents, torch.full((2,), 0.5), text, torch.zeros(2, 14, dtype=torch.bool)
+        ).square().mean()
+    real = sum(n for where, n in kept.items() if where not in frozen) / 2**20
+    assert found.activations == pytest.approx(real, rel=0.25)
+    twice = estimate(replace(config, batch=4), GRID, torch.float32, True)
+    assert twice.activations == pytest.approx(2 * found.activations, rel=0.1)
+    assert twice.flops == pytest.approx(2 * found.flops, rel=0.1)
+    parts = estimate(replace(config, batch=4, micro_batch=2), GRID, torch.float32, True)
+    assert parts.activations == found.activations and parts.flops == pytest.approx(twice.flops)
+    assert (
+        estimate(replace(config, checkpointing=True), GRID, torch.float32, True).activations
+        < found.activations
+    )
+
+
+def test_a_canvas_too_large_for_memory_is_refused_with_what_would_fit(folder):
+    config = TrainConfig(base=str(folder), targets=("attention",), rank=2, batch=2)
+    require_memory(config, GRID, torch.device("cpu"), torch.float32)
+    if folder.name == "sd3":
+        return  # refused earlier, by the largest canvas that it can place
+    huge = GRID.with_tile(4096)
+    with pytest.raises(
+        InputError, match=r"28672×8192 px needs about \d+ MiB.*are free; try .*checkpointing = true"
+    ):
+        require_memory(config, huge, torch.device("cpu"), torch.float32)
+
+
+def test_doctor_says_it_for_a_recipe(tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    folder = save_toy("sd15", tmp_path / "sd15")
+    recipe.write_text(f'base = "{folder}"\ntargets = ["attention"]\nrank = 2\nbatch = 1\ndevice = "cpu"\n')
+    assert main(["doctor", str(recipe)]) == 1
+    assert "say --data DATASET" in capsys.readouterr().err
+    (tmp_path / "data").mkdir()
+    write_grid(GRID, tmp_path / "data" / "grid.json")
+    assert main(["doctor", str(recipe), "--data", str(tmp_path / "data"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["verdict"] == "fits" and said["seconds_a_step"] >= 0 and said["device"] == "cpu"
