@@ -107,8 +107,8 @@ def _pretend(network: nn.Module) -> None:
         for name, value in list(module.named_parameters(recurse=False)):
             fake = torch.empty(value.shape, dtype=value.dtype)
             setattr(module, name, nn.Parameter(fake, requires_grad=value.requires_grad))
-        for name, value in list(module.named_buffers(recurse=False)):
-            setattr(module, name, torch.empty(value.shape, dtype=value.dtype))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
 
 
 def _mini(folder: Path, on_cpu: bool) -> Any:
