@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ from tqdm import tqdm
 from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
 from lora3d.data_prep.drawings import BLUEPRINT, STYLES
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
+from lora3d.data_prep.on_ray import run_on_ray
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import find_alike, find_duplicates
 from lora3d.data_prep.sources import READABLE, Asset, Found, find_assets, state_licenses
@@ -79,6 +82,7 @@ def prep(
     progress: bool | Callable[[int, int], None] = False,
     time_limit_s: float = TIME_LIMIT_S,
     memory_mb: int = MEMORY_MB,
+    ray: str | None = None,
 ) -> PrepReport:
     """Makes a dataset of every usable model of a folder, one row a drawing.
 
@@ -97,6 +101,7 @@ def prep(
         test_share, min_test: how much is held out; see `split_subjects`.
         progress: a bar on stderr, or a function of (done, of all).
         time_limit_s, memory_mb: for one asset.
+        ray: address of a Ray cluster that works instead of processes here; see `run_on_ray`.
 
     Nothing that is wrong with one file stops the run: it becomes a line of rejected.jsonl. A run that was
     interrupted, even by SIGKILL, goes on where it was and ends in the same bytes: what is finished lies beside
@@ -120,7 +125,10 @@ def prep(
         raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
     with work_folder(out) as work:
         tasks = make_tasks(found, grid, seed, tuple(styles), work)
-        prepared, rejected = _prepare_all(tasks, workers, time_limit_s, memory_mb, progress)
+        run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
+        prepared, rejected = _prepare_all(
+            tasks, partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb), progress
+        )
         rejected += found.rejected
         kept, twins = _without_twins(found, prepared)
         rejected += twins
@@ -180,15 +188,13 @@ def _caption(found: Found, trigger: str) -> Found:
 
 def _prepare_all(
     tasks: list[Task],
-    workers: int,
-    time_limit_s: float,
-    memory_mb: int,
+    run: Callable[..., Generator[tuple[int, Any], None, None]],
     progress: bool | Callable[[int, int], None],
 ) -> tuple[dict[str, Prepared], list[dict[str, str]]]:
     done = {task.asset.file: result for task in tasks if (result := recall(task)) is not None}
     waiting = [task for task in tasks if task.asset.file not in done]
     tell = progress if callable(progress) else None
-    results = run_tasks(prepare, waiting, workers=workers, time_limit_s=time_limit_s, memory_mb=memory_mb)
+    results = run(prepare, waiting)
     bar = tqdm(
         total=len(tasks), initial=len(done), unit="model", disable=progress is not True, dynamic_ncols=True
     )

@@ -111,6 +111,7 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--min-test", type=int, default=8, help="assets held out at least")
     prep.add_argument("--seed", type=int, default=0)
     prep.add_argument("--workers", type=int, default=2)
+    prep.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster instead (extra: ray)")
     prep.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
 
 
@@ -191,6 +192,7 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         min_test=args.min_test,
         seed=args.seed,
         workers=args.workers,
+        ray=args.ray,
         overwrite=args.overwrite,
         progress=not args.json,
     )
