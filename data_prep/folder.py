@@ -120,8 +120,7 @@ def prep(
     found = find_assets(src)
     found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
     found = _caption(found, trigger or "")
-    files = len(found.assets) + len(found.rejected)
-    if not files:
+    if not (found.assets or found.rejected):
         raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
     with work_folder(out) as work:
         tasks = make_tasks(found, grid, seed, tuple(styles), work)
@@ -129,20 +128,7 @@ def prep(
         prepared, rejected = _prepare_all(
             tasks, partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb), progress
         )
-        rejected += found.rejected
-        kept, twins = _without_twins(found, prepared)
-        rejected += twins
-        _require_some(src, kept, rejected)
-        subjects = group_subjects(
-            {f: name_of(f) for f in kept},
-            find_alike({f: prepared[f].look for f in kept}),
-            {f: asset.subject for f, asset in kept.items()},
-        )
-        split = split_subjects(Counter(subjects.values()), share=test_share, least=min_test, seed=seed)
-        sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
-        warnings = [*found.warnings, *split.warnings]
-        warnings += _gathered({f: prepared[f].warnings for f in kept})
-        report = _report(prepared, kept, subjects, sides, rejected, warnings, files)
+        found.rejected.extend(rejected)
         settings = {
             "seed": seed,
             "styles": list(styles),
@@ -150,17 +136,47 @@ def prep(
             "min_test": min_test,
             "trigger": trigger or "",
         }
-        written = {k: v for k, v in asdict(report).items() if k not in ("path", "content_hash")}
-        dataset = write_tables(
-            _tables(prepared, kept, subjects, sides),
-            out,
-            grid,
-            title=src.resolve().name if src.is_dir() else src.stem,
-            rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
-            report={**written, "settings": settings},
-            strips=(strip for file in kept for strip in read_strips(prepared[file].part)),
-            overwrite=overwrite,
-        )
+        return _write(src, out, grid, found, prepared, settings, overwrite)
+
+
+def _write(
+    src: Path,
+    out: Path,
+    grid: ViewGrid,
+    found: Found,
+    prepared: dict[str, Prepared],
+    settings: dict[str, Any],
+    overwrite: bool,
+) -> PrepReport:
+    """The dataset of what was prepared: twins left out, variants grouped into subjects, subjects held out."""
+    kept, twins = _without_twins(found, prepared)
+    rejected = [*found.rejected, *twins]
+    _require_some(src, kept, rejected)
+    subjects = group_subjects(
+        {f: name_of(f) for f in kept},
+        find_alike({f: prepared[f].look for f in kept}),
+        {f: asset.subject for f, asset in kept.items()},
+    )
+    split = split_subjects(
+        Counter(subjects.values()),
+        share=settings["test_share"],
+        least=settings["min_test"],
+        seed=settings["seed"],
+    )
+    sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
+    warnings = [*found.warnings, *split.warnings, *_gathered({f: prepared[f].warnings for f in kept})]
+    report = _report(prepared, kept, subjects, sides, rejected, warnings)
+    written = {k: v for k, v in asdict(report).items() if k not in ("path", "content_hash")}
+    dataset = write_tables(
+        _tables(prepared, kept, subjects, sides),
+        out,
+        grid,
+        title=src.resolve().name if src.is_dir() else src.stem,
+        rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
+        report={**written, "settings": settings},
+        strips=(strip for file in kept for strip in read_strips(prepared[file].part)),
+        overwrite=overwrite,
+    )
     return replace(report, path=str(out), content_hash=dataset.content_hash)
 
 
@@ -250,7 +266,6 @@ def _report(
     sides: dict[str, str],
     rejected: list[dict[str, str]],
     warnings: list[str],
-    files: int,
 ) -> PrepReport:
     ious = [iou for f in kept for iou in prepared[f].ious]
     rows = {f: max(1, len(prepared[f].ious)) for f in kept}
@@ -261,7 +276,7 @@ def _report(
     return PrepReport(
         path="",
         content_hash="",
-        files=files,
+        files=len(kept) + len(rejected),
         assets=len(kept),
         rows=sum(rows.values()),
         subjects=len(set(subjects.values())),
