@@ -151,7 +151,7 @@ def silhouettes(rgb: Array, background: Array) -> Array:
     away = np.abs(rgb - background).max(axis=-1)
     border = np.concatenate([away[:, [0, -1]].ravel(), away[:, :, [0, -1]].ravel()])
     noise = float(np.median(border))
-    plain = away <= max(0.03, 4 * noise)
+    plain = away <= max(0.02, 4 * noise)
     labels, _ = ndimage.label(
         plain, np.array([[[0] * 3] * 3, [[0, 1, 0], [1] * 3, [0, 1, 0]], [[0] * 3] * 3])
     )
