@@ -20,6 +20,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,10 +45,12 @@ UNSEEN = 12
 SIZE = 128  # of an unseen view, in pixels
 
 
-def models(per_pack: int, seed: int = 0) -> list[Path]:
-    rng = np.random.default_rng(seed)
-    found = [sorted((ART / pack).rglob("*.glb")) for pack in PACKS]
-    return [files[i] for files in found for i in sorted(rng.permutation(len(files))[:per_pack])]
+def models(per_pack: int, packs: Sequence[str] = PACKS) -> list[Path]:
+    """Drawn with one seed for all packs, so that a pack's models do not depend on the others asked for."""
+    rng = np.random.default_rng(0)
+    found = {pack: sorted((ART / pack).rglob("*.glb")) for pack in PACKS}
+    chosen = {pack: sorted(rng.permutation(len(files))[:per_pack]) for pack, files in found.items()}
+    return [found[pack][i] for pack in packs for i in chosen[pack]]
 
 
 def with_channels(grid: ViewGrid, *channels: str) -> ViewGrid:
@@ -215,6 +218,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=128)
     parser.add_argument("--lifts", nargs="+", default=["fuse"], choices=sorted(GIVEN))
     parser.add_argument("--per-pack", type=int, default=10)
+    parser.add_argument("--packs", nargs="+", default=PACKS, choices=PACKS)
     parser.add_argument("--novel", action="store_true", help="what a field draws of views that it never saw")
     parser.add_argument("--perturbed", action="store_true")
     parser.add_argument("--out", type=Path, help="a folder for scores.json and a picture a model")
@@ -222,12 +226,12 @@ def main() -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.novel:
-        for file in models(args.per_pack):
+        for file in models(args.per_pack, args.packs):
             print(file.stem, novel(file, args.tile), flush=True)
         return
     grid = PRESETS[args.preset].with_tile(args.tile)
     rows = {}
-    for file in models(args.per_pack):
+    for file in models(args.per_pack, args.packs):
         name = f"{file.relative_to(ART).parts[0]}/{file.stem}"
         rows[name] = measure(file, grid, args.lifts, args.perturbed, args.out)
         print(name, {k: round(v["fscore"], 3) for k, v in rows[name].items()}, flush=True)
