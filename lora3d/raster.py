@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora3d.camera import Array
-from lora3d.shading import coverage, helper, kernel, weights
+from lora3d.shading import coverage, helper, kernel
 
 # The columns of a projected vertex: homogeneous pixel coordinates, depth, and pixel coordinates.
 XW, YW, W, Z, X, Y = range(6)
@@ -168,12 +168,8 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     cutoff (m,): a fragment with less alpha is no surface; negative: not looked at; inf: nothing of the material
     is drawn. near: the least depth, −inf for an orthographic camera. depth holds the limit to begin with, slot −1.
     """
-    materials, texels, corners, face_material = (
-        scene.materials,
-        scene.texels,
-        scene.corners,
-        scene.face_material,
-    )
+    materials, face_material = scene.materials, scene.face_material
+    alphas, corners, colored = scene.alphas, scene.corners, scene.colored
     count, step = slot.shape[1], 1 / density
     size, layer, last = count * step, count * count, (slot.shape[0] - 1) * count * count
     # One dimension and indices without sign let the compiler test and store many samples at once.
@@ -223,12 +219,15 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
                 e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
                 if not ((e0 >= least0) & (e1 >= least1) & (e2 >= least2)):
                     continue
-                z = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+                share = 1 / (e0 + e1 + e2)
+                z = (e0 * z0 + e1 * z1 + e2 * z2) * share
                 if not (z >= near and z < depth[np.uint64(last + start + column)] - tie):
                     continue
-                u, v = weights(edges, n, x, y)
-                if least_alpha < 0 or coverage(materials, texels, corners, m, face[n], u, v) >= least_alpha:
-                    _insert(slot, depth, start + column, layer, last, n, z, tie)
+                if least_alpha >= 0:
+                    u, v = np.float32(e1 * share), np.float32(e2 * share)
+                    if coverage(materials, alphas, corners, colored, m, face[n], u, v) < least_alpha:
+                        continue
+                _insert(slot, depth, start + column, layer, last, n, z, tie)
 
 
 @helper

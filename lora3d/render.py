@@ -100,6 +100,7 @@ def pack_scene(mesh: Mesh) -> Scene:
                 count += len(textures[-1])
             row["first"] = first_texel[id(m.texture)]
     vertices = mesh.vertices.astype(np.float64)
+    texels = np.ascontiguousarray(np.concatenate(textures), np.uint8)
     return Scene(
         vertices=vertices,
         extent=float(np.ptp(vertices, axis=0).max()) or 1.0,
@@ -110,7 +111,8 @@ def pack_scene(mesh: Mesh) -> Scene:
         smooth=mesh.corner_normal is not None,
         colored=mesh.corner_color is not None,
         materials=materials,
-        texels=np.ascontiguousarray(np.concatenate(textures), np.uint8),
+        texels=texels,
+        alphas=np.ascontiguousarray(texels[:, 3]),
     )
 
 

@@ -37,7 +37,7 @@ class Scene(NamedTuple):
     int32; face_normal (f, 3) float32, unit, toward the side that sees the corners counter-clockwise; corners
     (f, 3, 9) float32, see U, RED, NX; smooth: whether the corners' normals differ from the face's; colored:
     whether the corners have colours; materials (m,) MATERIAL; texels (t, 4) uint8 sRGB straight alpha, rows
-    top-down, texture by texture.
+    top-down, texture by texture; alphas (t,): theirs alone, which is all that drawing asks for.
     """
 
     vertices: Array
@@ -50,6 +50,7 @@ class Scene(NamedTuple):
     colored: bool
     materials: Array
     texels: Array
+    alphas: Array
 
 
 class Lens(NamedTuple):
@@ -173,14 +174,14 @@ def _mix(corners, f, k, u, v):
 
 
 @helper
-def coverage(materials, texels, corners, m, f, u, v):
+def coverage(materials, alphas, corners, colored, m, f, u, v):
     """Alpha of face f, of material m, at barycentrics (1 - u - v, u, v), whatever the material's mode."""
     material = materials[m]
-    a = material.alpha * _mix(corners, f, ALPHA, u, v)
+    a = material.alpha * (_mix(corners, f, ALPHA, u, v) if colored else np.float32(1))
     if material.first != NO_TEXTURE:
         i, j, k, n, s, t = _taps(material, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
-        upper = (1 - s) * texels[i, 3] + s * texels[j, 3]
-        lower = (1 - s) * texels[k, 3] + s * texels[n, 3]
+        upper = (1 - s) * alphas[i] + s * alphas[j]
+        lower = (1 - s) * alphas[k] + s * alphas[n]
         a *= ((1 - t) * upper + t * lower) * np.float32(1 / 255)
     return a
 
