@@ -136,6 +136,7 @@ def train(
         with crew.main_process_first():
             rows = cache_rows(base, dataset, config, "train", config.variants)
             held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
+        base.release()
         rows, validation = split_validation(rows, dataset, config)
         if config.grid_adapter:
             load_adapter(base, Path(config.grid_adapter), "grid")
@@ -336,6 +337,7 @@ def make_samples(run: Run) -> Path:
     with averaged(run.state):
         for line in save_samples(run.base, few, run.rows, path, run.dtype):
             run.report(f"step {run.state.step}: {line}")
+    run.base.release()
     return path
 
 

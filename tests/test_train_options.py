@@ -158,7 +158,7 @@ def test_a_tracker_that_is_not_installed_is_named(config, data, tmp_path, monkey
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(config, data, tmp_path):
     """Same global batch, gloo on the CPU: the loss curve and the adapter of one process."""
-    asked = replace(config, steps=4, batch=3, validation_share=0.3, validate_every=2)
+    asked = replace(config, steps=50, batch=3, validation_share=0.3, validate_every=25)
     run(asked, data, tmp_path / "one")
     recipe = tmp_path / "recipe.toml"
     words = {k: v for k, v in to_fields(asked).items() if k != "ranks"}

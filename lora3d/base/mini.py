@@ -101,6 +101,9 @@ class MiniBase:
         side = self.grid.tile // PATCH
         return self.slots, LATENT_CHANNELS, side, side
 
+    def release(self) -> None:
+        """Codec and text encoder are small: they stay."""
+
     @torch.no_grad()
     def encode(self, tiles: Tensor) -> Tensor:
         """Cells (b, cells, t, t, 3) in [0, 1] to latents (b, slots, c, h, w), each slot alone."""
