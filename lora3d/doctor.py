@@ -198,7 +198,11 @@ def _row_faults(row: Row, grid: ViewGrid) -> Iterator[tuple[Level, str]]:
     shown = np.abs(views - np.asarray(grid.background, np.float32)).max(axis=-1) > 0.02
     share = shown.mean(axis=(1, 2))
     if share.max() < BLANK:
-        yield "error", "their views are blank, or of the background's colour"
+        # White on white is still seen in depth.
+        if grid.indices("depth") and row.tiles[list(grid.indices("depth"))].any():
+            yield "warning", "their views have the background's colour"
+        else:
+            yield "error", "their views are blank"
     elif np.ptp(views[shown], axis=0).max() < 0.01:
         yield "note", "their views are of a single colour"
     border = np.concatenate([shown[:, 0], shown[:, -1], shown[:, :, 0], shown[:, :, -1]], axis=1)

@@ -55,8 +55,16 @@ def test_nothing_is_wrong_with_a_good_dataset(tmp_path: Path) -> None:
     assert found["captions"]["with"] == 24 and found["captions"]["words"]["box"] == 24
 
 
+def white(row: Row) -> Row:
+    tiles = row.tiles.copy()
+    tiles[list(GRID.indices("rgb"))] = 1
+    return replace(row, tiles=tiles)
+
+
 def blank(row: Row) -> Row:
-    return replace(row, tiles=np.ones_like(row.tiles))
+    tiles = white(row).tiles
+    tiles[list(GRID.indices("depth"))] = 0
+    return replace(row, tiles=tiles)
 
 
 def cut_off(row: Row) -> Row:
@@ -77,6 +85,7 @@ def cut_off(row: Row) -> Row:
         (lambda row: replace(row, tiles=ROWS[5].tiles), "warning", "the same views as another model"),
         (lambda row: replace(row, content_hash="0" * 64), "error", "not what it was"),
         (blank, "error", "blank"),
+        (white, "warning", "the background's colour"),
         (cut_off, "warning", "cut off by its frame"),
     ],
 )
