@@ -26,9 +26,9 @@ class Base(Protocol):
 
     Latents are (b, slots, c, h, w): a slot is what the base encodes as one tile; ``latent_shape`` is theirs
     without b, ``moments`` (2, c) their mean and deviation by channel, ``slot_channels`` what each slot shows.
-    ``revision`` is the SHA-256 of its weights. ``steps`` and ``guidance`` are what its sampler takes where nobody
-    says. ``release`` frees the encoders until they are asked for again. ``network`` is what carries adapters, ``component`` its name in
-    an adapter's keys (unet or transformer).
+    ``revision`` is the SHA-256 of its weights. ``network`` is what carries adapters, ``component`` its name in
+    an adapter's keys (unet or transformer). ``steps`` and ``guidance`` are what its sampler takes where nobody
+    says. ``release`` frees the encoders until they are asked for again.
 
     At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
     ``prediction`` says: sample (x_0), epsilon, v_prediction or flow_prediction; see `lora3d.diffusion.target`.

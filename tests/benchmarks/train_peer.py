@@ -108,12 +108,12 @@ class transforms:
     CenterCrop = RandomCrop = Resize
 
 
-TICKS: list[float] = []
+TICKS: list[tuple[float, float]] = []
 
 
 def clock() -> None:
-    """Called after every step of either side; the first resets the process's peak of memory."""
-    TICKS.append(time.perf_counter())
+    """Called after every step of either side: wall and CPU seconds; the first resets the process's memory peak."""
+    TICKS.append((time.perf_counter(), time.process_time()))
     if len(TICKS) == 1:
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -257,8 +257,6 @@ def run_ours(args: argparse.Namespace) -> dict[str, Any]:
 
     threading.Thread(target=watch, daemon=True).start()
     result = train(config, Path(args.data), Path(args.out), progress=False, report=lambda text: None)
-    seconds = [json.loads(line)["seconds"] for line in log.read_text().splitlines()]
-    TICKS[:] = seconds
     return {"adapter": str(result.adapter)}
 
 
@@ -383,8 +381,9 @@ def main() -> None:
     args.batch = args.batch or (8 if args.base == "mini" else 1)
     if args.role:
         found = (run_peer if args.role == "peer" else run_ours)(args)
-        steps = [b - a for a, b in itertools.pairwise(TICKS)][SKIPPED - 1 :]
-        print(json.dumps(found | {"step": statistics.median(steps), "peak": peak_mib()}))
+        pairs = list(itertools.pairwise(TICKS))[SKIPPED - 1 :]
+        wall, cpu = (statistics.median(b[i] - a[i] for a, b in pairs) for i in (0, 1))
+        print(json.dumps(found | {"step": wall, "cpu": cpu, "peak": peak_mib()}))
         return
     compare(args)
 
@@ -440,8 +439,12 @@ def compare(args: argparse.Namespace) -> None:
                 options += [f"--{key}", str(getattr(args, key))]
             results[name].append(measure(kind, options, env))
             found = results[name][-1]
-            print(f"{name:>20}: {found['step']:.3f} s a step, {found['peak']:.0f} MiB", flush=True)
+            print(
+                f"{name:>20}: {found['step']:.3f} s a step ({found['cpu']:.3f} of CPU), {found['peak']:.0f} MiB",
+                flush=True,
+            )
     best = {name: min(r["step"] for r in found) for name, found in results.items()}
+    work_of = {name: min(r["cpu"] for r in found) for name, found in results.items()}
     for name, found in results.items():
         line = f"{name:>20}: {args.batch / best[name]:.2f} examples/s, {max(r['peak'] for r in found):.0f} MiB peak"
         line += f", {found[-1]['whole']:.0f} s with imports, loading and saving"
