@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
 from lora3d.data_prep.drawings import BLUEPRINT, STYLES
+from lora3d.data_prep.from_parquet import shards_of, unpack
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
 from lora3d.data_prep.on_ray import run_on_ray
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
@@ -87,7 +88,7 @@ def prep(
     """Makes a dataset of every usable model of a folder, one row a drawing.
 
     Args:
-        src: a folder of models, with or without metadata.csv, or a manifest (.csv, .jsonl).
+        src: a folder of models, with or without metadata.csv; a manifest (.csv, .jsonl); or a Parquet data set.
         out: the dataset's folder; must not exist, unless it is a dataset and ``overwrite`` is set.
         grid: which views are rendered.
         license: SPDX identifier for assets that state none.
@@ -117,12 +118,13 @@ def prep(
         raise InputError(
             f"no drawing style {''.join(unknown[:1])!r}: expected some of {', '.join((*STYLES, BLUEPRINT))}"
         )
-    found = find_assets(src)
-    found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
-    found = _caption(found, trigger or "")
-    if not (found.assets or found.rejected):
-        raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
     with work_folder(out) as work:
+        shards = shards_of(src)
+        found = find_assets(unpack(shards, work / "unpacked") if shards else src)
+        found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
+        found = _caption(found, trigger or "")
+        if not (found.assets or found.rejected):
+            raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
         tasks = make_tasks(found, grid, seed, tuple(styles), work)
         run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         prepared, rejected = _prepare_all(

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SHARED, make_box
 from PIL import Image
@@ -214,6 +216,29 @@ def test_metadata_is_exhaustive_and_one_drawing_is_one_row(tmp_path: Path) -> No
     text = " ".join(report.warnings)
     assert "columns not used: mood" in text and "d/missing.png is not there" in text
     assert dataset.assets("train") == 1
+
+
+def test_a_parquet_data_set_is_a_source_and_ours_goes_round(
+    prepared: tuple[PrepReport, Dataset], tmp_path: Path
+) -> None:
+    _, first = prepared
+    prep(first.path, tmp_path / "again", grid=GRID, min_test=2)
+    again = {row.caption: row for row in read_dataset(tmp_path / "again").rows()}
+    rows = {row.caption: row for row in first.rows()}
+    assert set(again) == set(rows) and {row.license for row in again.values()} == {"CC0-1.0"}
+    views = [i for i, cell in enumerate(GRID.cells) if cell.camera is not None]
+    sign, before = again["road sign"], rows["road sign"]
+    assert sign.drawing.endswith("-drawing.png") and np.abs(sign.tiles - before.tiles)[views].mean() < 2e-3
+
+    table = pa.table({"text": ["a box", "nothing"], "glb": [glb_bytes(make_box()), b"glTF"], "mood": [1, 2]})
+    pq.write_table(table, tmp_path / "own.parquet")
+    prep(tmp_path / "own.parquet", tmp_path / "own", grid=GRID, license="MIT", test_share=0)
+    own = read_dataset(tmp_path / "own")
+    assert [row.caption for row in own.rows()] == ["a box"] and list(rejected_of(own)) == ["row000001.glb"]
+    pq.write_table(table.select(["text"]), tmp_path / "none.parquet")
+    with pytest.raises(InputError, match="no column of models: expected one of mesh, glb, model, found text"):
+        prep(tmp_path / "none.parquet", tmp_path / "x")
+    assert not (tmp_path / ".x.parts").exists()
 
 
 def test_references_without_a_drawing_are_drawn_in_the_styles_asked_for(tmp_path: Path) -> None:

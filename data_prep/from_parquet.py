@@ -1,0 +1,106 @@
+"""A Parquet data set as a source: its meshes, pictures and words laid out as the folder that `prep` reads.
+
+What the Hugging Face Hub keeps (`datasets`' Mesh and Image columns) and what lora3d itself writes.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lora3d.assets import MAX_BYTES
+from lora3d.data_prep.sources import READABLE, walk
+from lora3d.errors import InputError
+
+MESHES, PICTURES = ("mesh", "glb", "model"), ("drawing", "reference", "image")
+WORDS = {
+    "caption": ("caption", "text", "prompt", "description"),
+    "license": ("license", "licence"),
+    "artist": ("artist", "author"),
+    "source": ("source", "url"),
+    "subject": ("subject",),
+}
+
+
+def shards_of(src: Path) -> list[Path]:
+    """The Parquet files that a source is: the file itself, or those of a folder without models, by their names."""
+    if src.is_dir():
+        if any(path.suffix.lower() in READABLE for path in walk(src)):
+            return []
+        return sorted(src.glob("*.parquet")) or sorted(src.glob("data/*.parquet"))
+    return [src] if src.suffix.lower() == ".parquet" and src.is_file() else []
+
+
+def unpack(shards: list[Path], folder: Path) -> Path:
+    """Writes a model a row, its picture beside it, and metadata.csv; what is there already is kept.
+
+    Columns, by name: mesh, glb or model (bytes, or {bytes, path}); drawing, reference or image; caption, text, …
+    Raises InputError where there is no such mesh column, or a file is no Parquet.
+    """
+    done = folder / "metadata.csv"
+    if done.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = list(_lines(shards, folder))
+    temporary = folder / "metadata.tmp"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["file", "drawing", *WORDS])
+        writer.writeheader()
+        writer.writerows(lines)
+    temporary.replace(done)
+    return folder
+
+
+def _lines(shards: list[Path], folder: Path) -> Iterator[dict[str, str]]:
+    at = 0
+    for shard in shards:
+        try:
+            file = pq.ParquetFile(shard)
+            names = file.schema_arrow.names
+            mesh = next((n for n in MESHES if n in names), None)
+            if mesh is None:
+                raise InputError(
+                    f"{shard} has no column of models: expected one of {', '.join(MESHES)}, "
+                    f"found {', '.join(names[:8])}"
+                )
+            picture = next((n for n in PICTURES if n in names and pa.types.is_struct(_kind(file, n))), None)
+            words = {key: next((n for n in ways if n in names), None) for key, ways in WORDS.items()}
+            chosen = [n for n in (mesh, picture, *words.values()) if n]
+            for batch in file.iter_batches(batch_size=8, columns=chosen):
+                for row in batch.to_pylist():
+                    said = {key: str(row[name] or "") if name else "" for key, name in words.items()}
+                    yield {**_files(row[mesh], picture and row[picture], f"{at:06d}", folder), **said}
+                    at += 1
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{shard} cannot be read as Parquet: {error}") from error
+
+
+def _kind(file: pq.ParquetFile, name: str) -> pa.DataType:
+    return file.schema_arrow.field(name).type
+
+
+def _files(mesh: Any, picture: Any, number: str, folder: Path) -> dict[str, str]:
+    """Writes a row's files; the names that rows carry are data, and only their endings are used."""
+    written = {"file": _write(mesh, folder / f"row{number}", READABLE, ".glb"), "drawing": ""}
+    if picture and picture.get("bytes"):
+        written["drawing"] = _write(
+            picture, folder / f"row{number}-drawing", (".png", ".jpg", ".webp"), ".png"
+        )
+    return written
+
+
+def _write(value: Any, stem: Path, endings: tuple[str, ...], otherwise: str) -> str:
+    data, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+    ending = Path(str(name or "")).suffix.lower()
+    path = stem.with_name(stem.name + (ending if ending in endings else otherwise))
+    # Too large a one is left empty, so that it is rejected by name like any other file.
+    path.write_bytes(data if isinstance(data, bytes) and len(data) <= MAX_BYTES else b"")
+    # The same time whenever it is unpacked: an interrupted run goes on.
+    os.utime(path, (0, 0))
+    return path.name
