@@ -457,7 +457,8 @@ def compare(args: argparse.Namespace) -> None:
         if a in best and b in best:
             memory = max(r["peak"] for r in results[a]) / max(r["peak"] for r in results[b])
             print(
-                f"{a} against {b}: {best[b] / best[a]:.2f} times the examples/s, {memory:.2f} times the memory"
+                f"{a} against {b}: {best[b] / best[a]:.2f} times the examples/s ({work_of[b] / work_of[a]:.2f} by CPU "
+                f"seconds, which other work on the machine disturbs less), {memory:.2f} times the memory"
             )
 
 
