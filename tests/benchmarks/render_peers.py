@@ -71,13 +71,11 @@ def cut_out(mesh: Mesh) -> Mesh:
         return pierced
 
     masks = tuple(replace(m, alpha_mode="MASK", texture=holed(m.texture)) for m in mesh.materials)
-    color = (
-        np.ones((len(mesh.faces), 3, 4), np.float32)
-        if mesh.corner_color is None
-        else mesh.corner_color.copy()
-    )
-    if not any(m.texture is not None for m in mesh.materials):
-        color[..., 3] = mesh.faces % 2
+    if any(m.texture is not None for m in mesh.materials):
+        return replace(mesh, materials=masks)
+    ones = np.ones((len(mesh.faces), 3, 4), np.float32)
+    color = ones if mesh.corner_color is None else mesh.corner_color.copy()
+    color[..., 3] = mesh.faces % 2
     return replace(mesh, materials=masks, corner_color=color)
 
 
