@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lora3d.cache import Cached
-from lora3d.diffusion import mixed_times
+from lora3d.diffusion import logit_normal_times
 from lora3d.progress import slot_weights
 from lora3d.recipe import TrainConfig
 
@@ -22,7 +22,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     n = config.batch
     picked = [row_at(step * n + i, rows, config.seed) for i in range(n)]
-    t = mixed_times(n, config.time_mean, config.time_deviation, config.middle_share, generator)
+    t = logit_normal_times(n, config.time_mean, config.time_deviation, generator)
     noise = torch.randn(n, *rows.latents.shape[1:], generator=generator)
     if config.noise_offset:
         noise += config.noise_offset * torch.randn(*noise.shape[:3], 1, 1, generator=generator)

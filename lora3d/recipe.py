@@ -41,7 +41,6 @@ class TrainConfig:
             shows nothing. What is given counts nothing.
         variants: of each model, stretched, turned and drawn anew; half of what is seen. 0 for none.
         time_mean, time_deviation: of the logit-normal times.
-        middle_share: of examples whose time is logit-normal (0, 1) instead.
         ema: decay of the averaged adapter, which is what is saved; 0 for none.
         seed: of everything drawn at random.
         device: auto, cpu, cuda or mps.
@@ -85,7 +84,6 @@ class TrainConfig:
     variants: int = 12
     time_mean: float = 2.5
     time_deviation: float = 1.5
-    middle_share: float = 0.3
     ema: float = 0.98
     seed: int = 0
     device: str = "auto"

@@ -153,11 +153,11 @@ class Canvas:
     def times(self, n: int) -> Any:
         import torch
 
-        from lora3d.diffusion import mixed_times
+        from lora3d.diffusion import logit_normal_times
         from lora3d.recipe import TrainConfig
 
         c = TrainConfig()
-        return mixed_times(n, c.time_mean, c.time_deviation, c.middle_share, torch.default_generator)
+        return logit_normal_times(n, c.time_mean, c.time_deviation, torch.default_generator)
 
     def add_noise(self, latents: Any, noise: Any, t: Any) -> Any:
         from lora3d.diffusion import interpolate
