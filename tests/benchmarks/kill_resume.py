@@ -71,12 +71,13 @@ def main() -> None:
         write_dataset(make_rows(), top / "data", GRID)
         config = TrainConfig(
             base=str(save_toy_base(top / "base")),
-            rank=4,
+            rank=2,
+            targets=("attention",),
             steps=args.steps,
             batch=1,
             variants=0,
             validation_share=0.3,
-            validate_every=max(4, args.steps // 10),
+            validate_every=max(4, args.steps // 4),
             patience=0,
             held_out_every=0,
             sample_every=0,
