@@ -26,8 +26,8 @@ from lora3d.grid import ViewGrid
 def work_folder(out: Path) -> Iterator[Path]:
     """The folder beside ``out`` that holds finished assets until the dataset is written; one run at a time.
 
-    It stays where the run is interrupted, and goes when it succeeds or cannot. Raises InputError while another run
-    holds it.
+    It stays where the run is interrupted, and goes when it succeeds, or where nothing is finished. Raises InputError
+    while another run holds it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.parent / f".{out.name}.parts"
@@ -44,7 +44,9 @@ def work_folder(out: Path) -> Iterator[Path]:
         try:
             yield work
         except InputError:
-            shutil.rmtree(work, ignore_errors=True)
+            # A slip on the command line must not cost what is finished.
+            if not any(work.glob("*.parquet")):
+                shutil.rmtree(work, ignore_errors=True)
             raise
         shutil.rmtree(work, ignore_errors=True)
     finally:

@@ -176,6 +176,9 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(
     process.wait()
     finished = len(list(work.glob("*.parquet")))
     assert not out.exists() and finished >= 2
+    with pytest.raises(InputError, match="SPDX"):
+        prep(pack, out, grid=GRID, license="all mine", min_test=2)
+    assert len(list(work.glob("*.parquet"))) == finished, "a slip does not cost what is finished"
     calls: list[tuple[int, int]] = []
     prep(pack, out, grid=GRID, workers=1, min_test=2, progress=lambda n, of: calls.append((n, of)))
     assert files_of(out) == files_of(prepared[1].path)
