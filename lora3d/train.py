@@ -122,17 +122,7 @@ def train(
         dataset = read_dataset(data)
         if not dataset.count("train"):
             raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
-        then = read_run(out)
-        # Measured anew, a choice could differ; a run goes on as it began, and all processes as the first.
-        dtype = choose_dtype(device, config.precision) if then is None else getattr(torch, then["precision"])
-        dtype = broadcast_object_list([dtype])[0]
-        require_memory(config, dataset.grid, crew.device, dtype)
-        base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype)
-        require_same_grid(dataset.grid, f"dataset {data.name}", base.grid, f"base {base.name!r}")
-        if crew.is_main_process:
-            made_of = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
-            precision = {"precision": str(dtype).removeprefix("torch.")}
-            settle_run(out, made_of | precision, then, accept=accept_changes)
+        base, dtype = open_base(config, dataset, out, crew, accept_changes)
         with crew.main_process_first():
             rows = cache_rows(base, dataset, config, "train", config.variants)
             held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
@@ -166,6 +156,24 @@ def train(
             report("too few models to keep some aside: nothing says when to stop, all steps are taken")
         seconds, first = take_steps(run, progress)
         return finish(run, before, seconds, (state.step - first) * config.batch)
+
+
+def open_base(
+    config: TrainConfig, dataset: Dataset, out: Path, crew: Accelerator, accept: bool
+) -> tuple[Base, torch.dtype]:
+    """The base in the run's precision, once the run is known to be what it was started as."""
+    then = read_run(out)
+    # Measured anew, a choice could differ; a run goes on as it began, and all processes as the first.
+    dtype = choose_dtype(crew.device, config.precision) if then is None else getattr(torch, then["precision"])
+    dtype = broadcast_object_list([dtype])[0]
+    require_memory(config, dataset.grid, crew.device, dtype)
+    base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype)
+    require_same_grid(dataset.grid, f"dataset {dataset.path.name}", base.grid, f"base {base.name!r}")
+    if crew.is_main_process:
+        made_of = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
+        precision = {"precision": str(dtype).removeprefix("torch.")}
+        settle_run(out, made_of | precision, then, accept=accept)
+    return base, dtype
 
 
 def prepare(base: Base, config: TrainConfig) -> State:
