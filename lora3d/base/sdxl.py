@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
-from lora3d.base.plain import Family
-from lora3d.base.sd import unet_patch
+from lora3d.base.sd import SD
 from lora3d.base.text import Text
 
 
@@ -36,12 +36,4 @@ def call(unet: Any, canvas: Tensor, step: Tensor, text: Text, pixels: tuple[int,
     ]
 
 
-SDXL = Family(
-    pipeline=StableDiffusionXLPipeline,
-    component="unet",
-    network=UNet2DConditionModel,
-    patch=unet_patch,
-    largest=lambda config: None,
-    call=call,
-    embed=embed,
-)
+SDXL = replace(SD, pipeline=StableDiffusionXLPipeline, call=call, embed=embed)
