@@ -151,7 +151,11 @@ def evaluate_adapter(
         there = model.encode(torch.from_numpy(tiles[None]))
         return model.decode(there).float().cpu().numpy()[0]
 
-    settings: dict[str, Any] = {"base": model.name, "base_revision": model.revision, "steps": steps or model.steps}
+    settings: dict[str, Any] = {
+        "base": model.name,
+        "base_revision": model.revision,
+        "steps": steps or model.steps,
+    }
     settings["precision"] = str(adapted.dtype).removeprefix("torch.")
     for card in adapted.cards.values():
         settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}
