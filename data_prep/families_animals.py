@@ -53,12 +53,12 @@ ANIMALS: dict[str, Animal] = {
     ),
     "cow": Animal(1.0, 0.5, 0.45, 0.35, 0.32, 0.1, 0.18, "side", "rope", "white, brown, black, tan"),
     "pig": Animal(0.8, 0.45, 0.42, 0.18, 0.34, 0.0, 0.1, "pointed", "curl", "pink, peach, brown"),
-    "sheep": Animal(0.75, 0.5, 0.5, 0.25, 0.26, 0.1, 0.08, "side", "stub", "white, beige, black, grey"),
+    "sheep": Animal(0.75, 0.5, 0.5, 0.25, 0.26, 0.1, 0.08, "side", "scut", "white, beige, black, grey"),
     "elephant": Animal(1.0, 0.7, 0.6, 0.35, 0.48, 0.1, 0.0, "fan", "rope", "grey, light grey, light blue"),
-    "rabbit": Animal(0.4, 0.32, 0.28, 0.12, 0.28, 0.15, 0.0, "tall", "stub", "white, grey, tan, beige"),
+    "rabbit": Animal(0.4, 0.32, 0.28, 0.12, 0.28, 0.15, 0.0, "tall", "scut", "white, grey, tan, beige"),
     "fox": Animal(0.7, 0.28, 0.25, 0.25, 0.28, 0.1, 0.16, "pointed", "bush", "orange, dark red, white"),
     "bear": Animal(
-        0.85, 0.55, 0.5, 0.25, 0.42, 0.1, 0.12, "round", "stub", "brown, dark brown, white, black"
+        0.85, 0.55, 0.5, 0.25, 0.42, 0.1, 0.12, "round", "scut", "brown, dark brown, white, black"
     ),
 }
 
@@ -147,7 +147,7 @@ def _tail(rng: Rng, kind: str, length: float, z: float, fur: Paint, tip: Paint) 
         ),
     }.get(kind, ([], []))
     y = length * 0.46
-    if kind == "stub":
+    if kind == "scut":
         return one(g.sphere(0.08, 7, 5).at(0, y, z), tip if coin(rng) else fur, "tail")
     if kind == "curl":
         t = np.linspace(0, 1, 8)

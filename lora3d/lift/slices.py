@@ -84,13 +84,7 @@ def lift_slices(
     if not 16 <= resolution <= 512:
         raise InputError(f"a lift's resolution is 16 to 512 voxels, found {resolution}")
     value = _density(stack)
-    if float(np.ptp(value)) < 1 / 255:
-        raise InputError(
-            "the slices are all of one brightness: nothing tells the object from its surroundings"
-        )
-    level = _between(value) if level is None else level
-    if not value.min() < level < value.max():
-        raise InputError(f"the level must lie between {value.min():.2f} and {value.max():.2f}, found {level}")
+    level = _checked_level(value, level)
     size = np.array([stack.shape[2], stack.shape[1], stack.shape[0] * thickness])
     half = 0.5
     pixel = 2 * half / float(np.linalg.norm(size))
@@ -121,6 +115,18 @@ def lift_slices(
         return np.stack([sampled(plane, inside) for plane in planes], axis=-1)
 
     return paint(vertices, triangles, colours, texture, unlit=False)
+
+
+def _checked_level(value: Array, level: float | None) -> float:
+    """The level as asked or found; InputError where it parts nothing."""
+    if float(np.ptp(value)) < 1 / 255:
+        raise InputError(
+            "the slices are all of one brightness: nothing tells the object from its surroundings"
+        )
+    level = _between(value) if level is None else level
+    if not value.min() < level < value.max():
+        raise InputError(f"the level must lie between {value.min():.2f} and {value.max():.2f}, found {level}")
+    return level
 
 
 def _between(value: Array) -> float:

@@ -417,25 +417,9 @@ def compare(args: argparse.Namespace) -> None:
         for name in results:
             kind, more = ways[name]
             out = work / f"{name.replace(' ', '_')}{turn}_{os.getpid()}"
-            options = [
-                args.base,
-                "--script",
-                args.script,
-                "--data",
-                str(data),
-                "--folder",
-                str(folder),
-                *more,
-            ]
-            options += [
-                "--pictures",
-                str(work / "pictures"),
-                "--out",
-                str(out),
-                "--precision",
-                args.precision,
-            ]
-            for key in ("steps", "batch", "rank", "rate"):
+            options = [args.base, "--data", str(data), "--folder", str(folder), "--out", str(out), *more]
+            options += ["--pictures", str(work / "pictures")]
+            for key in ("script", "precision", "steps", "batch", "rank", "rate"):
                 options += [f"--{key}", str(getattr(args, key))]
             results[name].append(measure(kind, options, env))
             found = results[name][-1]
@@ -443,6 +427,11 @@ def compare(args: argparse.Namespace) -> None:
                 f"{name:>20}: {found['step']:.3f} s a step ({found['cpu']:.3f} of CPU), {found['peak']:.0f} MiB",
                 flush=True,
             )
+    show(args, results, data)
+
+
+def show(args: argparse.Namespace, results: dict[str, list[dict[str, Any]]], data: Path) -> None:
+    """Prints each way's best turn, and ours against theirs."""
     best = {name: min(r["step"] for r in found) for name, found in results.items()}
     work_of = {name: min(r["cpu"] for r in found) for name, found in results.items()}
     for name, found in results.items():
