@@ -111,13 +111,7 @@ def prep(
     """
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
-    if not 0 <= test_share < 1:
-        raise InputError(f"test_share is a share from 0 to below 1, found {test_share}")
-    unknown = [style for style in styles if style not in (*STYLES, BLUEPRINT)]
-    if unknown or not styles:
-        raise InputError(
-            f"no drawing style {''.join(unknown[:1])!r}: expected some of {', '.join((*STYLES, BLUEPRINT))}"
-        )
+    _check(test_share, styles)
     with work_folder(out) as work:
         shards = shards_of(src)
         found = find_assets(unpack(shards, work / "unpacked") if shards else src)
@@ -139,6 +133,16 @@ def prep(
             "trigger": trigger or "",
         }
         return _write(src, out, grid, found, prepared, settings, overwrite)
+
+
+def _check(test_share: float, styles: Sequence[str]) -> None:
+    if not 0 <= test_share < 1:
+        raise InputError(f"test_share is a share from 0 to below 1, found {test_share}")
+    unknown = [style for style in styles if style not in (*STYLES, BLUEPRINT)]
+    if unknown or not styles:
+        raise InputError(
+            f"no drawing style {''.join(unknown[:1])!r}: expected some of {', '.join((*STYLES, BLUEPRINT))}"
+        )
 
 
 def _write(
