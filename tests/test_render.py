@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,78 +10,19 @@ import pytest
 from lora3d.camera import Array, Camera, orbit, project, rays
 from lora3d.grid import PRESETS, View, ViewGrid, decode_depth
 from lora3d.mesh import Material, Mesh, load_mesh, merge, normalise, turn
-from lora3d.render import Views, render, render_tiles
-
-FRONT = orbit(0, 0, 1, ortho_scale=1.0)
-ORTHO = orbit(35, 25, 1, ortho_scale=1.3)
-LENS = orbit(35, 25, 1.9, fov_deg=35)
-ART = Path(__file__).resolve().parents[2] / "shared" / "art"
-
-
-def mesh_of(vertices: Any, faces: Any, material: Material | None = None, **attributes: Any) -> Mesh:
-    faces = np.asarray(faces, np.int32)
-    ids = np.zeros(len(faces), np.int32)
-    return Mesh(np.asarray(vertices, np.float32), faces, ids, (material or Material(),), **attributes)
-
-
-def cube(
-    side: float, centre: Array | tuple[float, ...] = (0, 0, 0), material: Material | None = None
-) -> Mesh:
-    """Six outward sides of two triangles each."""
-    vertices = (np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) - 0.5) * side
-    sides = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
-    faces = [t for a, b, c, d in sides for t in ((a, b, c), (a, c, d))]
-    return mesh_of(vertices + centre, faces, material)
-
-
-def quad(y: float = 0.0, half: float = 0.5, material: Material | None = None, **attributes: Any) -> Mesh:
-    """A square that faces −Y, with the texture upright: (0, 0) is its upper left corner."""
-    vertices = [(-half, y, -half), (half, y, -half), (half, y, half), (-half, y, half)]
-    uv = np.array([(0, 1), (1, 1), (1, 0), (0, 0)], np.float32)
-    faces = np.array([(0, 1, 2), (0, 2, 3)])
-    return mesh_of(vertices, faces, material, **{"corner_uv": uv[faces], **attributes})
-
-
-def soup(seed: int, count: int = 60, spread: float = 0.5) -> Mesh:
-    rng = np.random.default_rng(seed)
-    centres = rng.uniform(-0.35, 0.35, (count, 1, 3))
-    corners = centres + rng.uniform(-spread, spread, (count, 3, 3)) * 0.5
-    return mesh_of(corners.reshape(-1, 3), np.arange(3 * count).reshape(-1, 3))
-
-
-def sphere(radius: float, rings: int = 48) -> Mesh:
-    theta, phi = np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)
-    t, p = np.meshgrid(theta, phi, indexing="ij")
-    points = np.stack([np.sin(t) * np.cos(p), np.sin(t) * np.sin(p), np.cos(t)], -1).reshape(-1, 3)
-    i, j = np.meshgrid(np.arange(rings), np.arange(2 * rings), indexing="ij")
-    a, b = i * 2 * rings + j, i * 2 * rings + (j + 1) % (2 * rings)
-    c, d = a + 2 * rings, b + 2 * rings
-    quads = np.concatenate([np.stack([a, c, d], -1).reshape(-1, 3), np.stack([a, d, b], -1).reshape(-1, 3)])
-    corners = points[quads]
-    real = (
-        np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) > 1e-9
-    )
-    quads = quads[real]
-    return mesh_of(points * radius, quads, corner_normal=points[quads].astype(np.float32))
-
-
-def linear(srgb: Array) -> Array:
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def srgb(value: float) -> float:
-    return value * 12.92 if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
-
-
-def image(rows: list[list[tuple[int, ...]]]) -> Array:
-    return np.array([[(*c, 255) if len(c) == 3 else c for c in row] for row in rows], np.uint8)
-
-
-def same(a: Views, b: Views) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
-
-
-RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
+from lora3d.render import render, render_tiles
+from tests.toy_scenes import (
+    ART,
+    FRONT,
+    LENS,
+    ORTHO,
+    cube,
+    mesh_of,
+    quad,
+    same,
+    soup,
+    sphere,
+)
 
 
 def test_shapes_dtypes_and_background() -> None:
@@ -240,169 +179,6 @@ def test_of_coplanar_faces_the_lowest_id_wins() -> None:
             rgba = render(mesh, [camera], 32).rgba[0]
             seen = rgba[rgba[..., 3] > 0]
             assert len(seen) and (seen[:, :3] == first.base_color[:3]).all()
-
-
-def test_edges_average_in_linear_light() -> None:
-    material = Material(texture=image([[BLACK, WHITE]]), filter="nearest", wrap=("clamp", "clamp"))
-    rgba = render(quad(material=material), [FRONT], 3).rgba[0]
-    np.testing.assert_allclose(rgba[:, 1, :3], srgb(0.5), atol=1e-4)
-    assert rgba[:, 0, :3].max() == 0 and rgba[:, 2, :3].min() == 1
-    # A half-covered pixel keeps the surface's own colour: straight alpha.
-    grey = Material(base_color=(0.2, 0.4, 0.6, 1))
-    rgba = render(quad(half=1 / 6, material=grey), [FRONT], 4, samples=6).rgba[0]
-    partial = rgba[(rgba[..., 3] > 0) & (rgba[..., 3] < 1)]
-    assert len(partial)
-    np.testing.assert_allclose(partial[:, :3], [[srgb(0.2), srgb(0.4), srgb(0.6)]] * len(partial), atol=1e-4)
-    assert rgba[..., 3].mean() == pytest.approx(1 / 9, abs=1e-6)
-
-
-def test_a_textured_quad_shows_its_image_upright() -> None:
-    rng = np.random.default_rng(0)
-    texture = rng.integers(0, 256, (8, 8, 4), dtype=np.uint8)
-    texture[..., 3] = 255
-    for filtering in ("nearest", "linear"):
-        material = Material(texture=texture, filter=filtering, wrap=("clamp", "clamp"))
-        shown = render(quad(material=material), [FRONT], 8, samples=1).rgba[0]
-        np.testing.assert_allclose(shown, texture / 255, atol=1e-4)
-
-
-def test_bilinear_filtering_is_linear_light() -> None:
-    material = Material(texture=image([[BLACK, WHITE]]), wrap=("clamp", "clamp"))
-    shown = render(quad(material=material), [FRONT], 8, samples=1).rgba[0, 0, :, :3]
-    expected = [srgb(v) for v in np.clip((np.arange(8) + 0.5) / 4 - 0.5, 0, 1)]
-    np.testing.assert_allclose(shown, np.stack([expected] * 3, -1), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("wrap", "row"),
-    [("repeat", "RGBRGBRGB"), ("clamp", "RRRRGBBBB"), ("mirror", "BGRRGBBGR")],
-)
-def test_wrap_modes(wrap, row: str) -> None:
-    colors = {"R": RED, "G": GREEN, "B": BLUE}
-    texture = image([[RED, GREEN, BLUE]])
-    uv = quad().corner_uv
-    assert uv is not None
-    for axes in (0, 1):
-        turned = texture if axes == 0 else texture.transpose(1, 0, 2)
-        material = Material(texture=np.ascontiguousarray(turned), filter="nearest", wrap=(wrap, wrap))
-        rgba = render(quad(material=material, corner_uv=uv * 3 - 1), [FRONT], 9, samples=1).rgba[0]
-        line = rgba[4] if axes == 0 else rgba[:, 4]
-        assert (line[:, :3] * 255).tolist() == [list(colors[c]) for c in row]
-
-
-def test_vertex_colours_and_factors_multiply() -> None:
-    colors = np.ones((2, 3, 4), np.float32)
-    colors[..., :3] = (0.5, 1.0, 0.25)
-    material = Material(base_color=(0.5, 0.5, 1, 1), texture=image([[WHITE, WHITE]]))
-    rgba = render(quad(material=material, corner_color=colors), [FRONT], 4).rgba[0]
-    np.testing.assert_allclose(rgba[..., :3], [[[srgb(0.25), srgb(0.5), srgb(0.25)]] * 4] * 4, atol=1e-4)
-
-
-def test_opaque_ignores_alpha_and_mask_cuts_out() -> None:
-    texture = image([[(*RED, 0), (*GREEN, 255)]])
-    opaque = Material(texture=texture, filter="nearest", base_color=(1, 1, 1, 0.1))
-    rgba = render(quad(material=opaque), [FRONT], 4).rgba[0]
-    assert (rgba[..., 3] == 1).all() and (rgba[:, :2, 0] == 1).all()
-
-    mask = Material(texture=texture, filter="nearest", alpha_mode="MASK")
-    behind = quad(0.2, material=Material(base_color=(0, 0, 1, 1)))
-    views = render(merge([quad(material=mask), behind]), [FRONT], 4)
-    assert (views.rgba[0, :, :2] == (0, 0, 1, 1)).all() and (views.rgba[0, :, 2:] == (0, 1, 0, 1)).all()
-    np.testing.assert_allclose(views.depth[0], [[1.2, 1.2, 1, 1]] * 4, atol=1e-6)
-    alone = render(quad(material=mask), [FRONT], 4)
-    assert (alone.rgba[0, ..., 3] == [0, 0, 1, 1]).all() and np.isinf(alone.depth[0, :, :2]).all()
-    # What a mask keeps is opaque, whatever its alpha.
-    soft = Material(base_color=(1, 0, 0, 0.6), alpha_mode="MASK")
-    assert (render(quad(material=soft), [FRONT], 4).rgba == (1, 0, 0, 1)).all()
-    gone = Material(base_color=(1, 0, 0, 0.4), alpha_mode="MASK")
-    assert not render(quad(material=gone), [FRONT], 4).rgba.any()
-
-
-def test_half_transparent_red_over_white() -> None:
-    red = Material(base_color=(1, 0, 0, 0.5), alpha_mode="BLEND")
-    over = render(merge([quad(0.2), quad(0.1, material=red)]), [FRONT], 4)
-    np.testing.assert_allclose(over.rgba[0], [[[1, srgb(0.5), srgb(0.5), 1]] * 4] * 4, atol=1e-4)
-    np.testing.assert_allclose(over.depth, 1.1, atol=1e-6)
-    alone = render(quad(material=red), [FRONT], 4)
-    np.testing.assert_allclose(alone.rgba[0], [[[1, 0, 0, 0.5]] * 4] * 4, atol=1e-6)
-
-
-def test_blending_sorts_by_depth_not_by_order() -> None:
-    colors = [(1, 0, 0, 0.5), (0, 1, 0, 0.25), (0, 0, 1, 0.75)]
-    depths = [0.3, -0.1, 0.1]
-    layers = [
-        quad(y, material=Material(base_color=c, name=str(y), alpha_mode="BLEND"))
-        for y, c in zip(depths, colors, strict=True)
-    ]
-    # Nearest first: green, blue, red.
-    color, clear = np.zeros(3), 1.0
-    for i in np.argsort(depths):
-        *rgb, alpha = colors[i]
-        color, clear = color + clear * alpha * np.array(rgb), clear * (1 - alpha)
-    expected = [*(srgb(v) for v in color / (1 - clear)), 1 - clear]
-    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
-        rgba = render(merge([layers[i] for i in order]), [FRONT], 4).rgba[0]
-        np.testing.assert_allclose(rgba, [[expected] * 4] * 4, atol=1e-4)
-
-
-def test_a_decal_shows_on_the_surface_it_lies_on_and_empty_glass_is_nothing() -> None:
-    texture = image([[(*RED, 0), (*RED, 255)]])
-    decal = Material(texture=texture, filter="nearest", alpha_mode="BLEND")
-    views = render(merge([quad(0.1), quad(0.1, material=decal)]), [FRONT], 4)
-    assert (views.rgba[0, :, :2] == 1).all() and (views.rgba[0, :, 2:] == (1, 0, 0, 1)).all()
-    glass = Material(base_color=(1, 1, 1, 0), alpha_mode="BLEND")
-    views = render(quad(material=glass), [FRONT], 4)
-    assert not views.rgba.any() and np.isinf(views.depth).all()
-
-
-def test_one_sided_faces_are_seen_from_the_front_alone() -> None:
-    back = orbit(180, 0, 1, ortho_scale=1)
-    for camera, sides in ((FRONT, (True, True)), (back, (True, False))):
-        seen = [
-            np.isfinite(render(quad(material=Material(double_sided=d)), [camera], 4).depth).all()
-            for d in (True, False)
-        ]
-        assert tuple(seen) == sides
-    np.testing.assert_allclose(render(quad(), [back], 4).normal, [[[[0, 1, 0]] * 4] * 4], atol=1e-6)
-
-
-def test_studio_light_belongs_to_the_object() -> None:
-    """A surface has one colour from wherever it is seen, and every side of a cube its own."""
-    cameras = [orbit(a, e, 1.9, fov_deg=35) for a, e in ((20, 15), (70, 30), (200, 20), (250, -30))]
-    views = render(cube(0.5, material=Material(base_color=(0.6, 0.6, 0.6, 1))), cameras, 64, shading="studio")
-    shades: dict[tuple[int, ...], list[float]] = {}
-    for rgba, normal in zip(views.rgba, views.normal, strict=True):
-        inner = rgba[..., 3] == 1
-        for side in np.unique(np.rint(normal[inner]), axis=0):
-            here = inner & (np.abs(normal - side).max(-1) < 1e-3)
-            shades.setdefault(tuple(int(v) for v in side), []).append(float(np.median(rgba[here][:, 0])))
-    assert len(shades) == 6 and all(np.ptp(v) < 1e-4 for v in shades.values())
-    levels = sorted(v[0] for v in shades.values())
-    assert levels[0] > 0.3 and levels[-1] <= srgb(0.6) and min(np.diff(levels)) > 0.01
-    assert shades[(0, 0, 1)] > shades[(0, -1, 0)] > shades[(0, 1, 0)] > shades[(0, 0, -1)]
-
-
-def test_emission_and_unlit_materials_ignore_the_light() -> None:
-    lamp = Material(base_color=(0, 0, 0, 1), emissive=(0.25, 3.0, 0.0))
-    plain = Material(base_color=(0.3, 0.3, 0.3, 1), unlit=True)
-    for shading in ("unlit", "studio"):
-        rgba = render(quad(material=lamp), [FRONT], 2, shading=shading).rgba
-        np.testing.assert_allclose(rgba[0], [[[srgb(0.25), 1, 0, 1]] * 2] * 2, atol=1e-4)
-        rgba = render(quad(material=plain), [FRONT], 2, shading=shading).rgba
-        np.testing.assert_allclose(rgba[..., :3], srgb(0.3), atol=1e-4)
-
-
-def test_smooth_normals_win_over_flat_ones_and_face_the_viewer() -> None:
-    ball = sphere(0.4, rings=12)
-    assert ball.corner_normal is not None
-    inward = mesh_of(ball.vertices, ball.faces[:, ::-1], corner_normal=-ball.corner_normal[:, ::-1])
-    for mesh in (ball, inward):
-        views = render(mesh, [LENS], 48)
-        hit = np.isfinite(views.depth[0])
-        _, direction = rays(LENS, 48)
-        assert (np.einsum("nk,nk->n", views.normal[0][hit], direction[hit]) <= 1e-6).all()
-        outward = views.position[0] / np.linalg.norm(views.position[0], axis=-1, keepdims=True).clip(1e-9)
-        assert np.einsum("nk,nk->n", views.normal[0][hit], outward[hit]).min() > 0.95
 
 
 def test_depth_does_not_depend_on_supersampling() -> None:
