@@ -171,15 +171,16 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(
         time.sleep(0.01)
     process.kill()
     process.wait()
-    finished = len(list(work.glob("*.parquet")))
-    assert not out.exists() and finished >= 2
+    # A worker outlives its run by the asset it is at: more may come to be finished, never less.
+    finished = set(work.glob("*.parquet"))
+    assert not out.exists() and len(finished) >= 2
     with pytest.raises(InputError, match="SPDX"):
         prep(pack, out, grid=GRID, license="all mine", min_test=2)
-    assert len(list(work.glob("*.parquet"))) == finished, "a slip does not cost what is finished"
+    assert finished <= set(work.glob("*.parquet")), "a slip does not cost what is finished"
     calls: list[tuple[int, int]] = []
     prep(pack, out, grid=GRID, workers=1, min_test=2, progress=lambda n, of: calls.append((n, of)))
     assert files_of(out) == files_of(prepared[1].path)
-    assert len(calls) <= calls[-1][1] - finished, "what was finished is not made again"
+    assert len(calls) <= calls[-1][1] - len(finished), "what was finished is not made again"
     assert {p.name for p in tmp_path.iterdir()} == {"set", "run.py"}
 
 
