@@ -8,7 +8,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lora3d.base import Base
+from lora3d.base import Base, cache_folder
 from lora3d.base.text import Text, join_texts
 from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import Dataset
@@ -102,7 +101,7 @@ def _mark(*parts: object) -> str:
 
 def _cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors in a file of the cache, made and written whole if it is not there."""
-    folder = Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d") / "latents"
+    folder = cache_folder() / "latents"
     file = folder / f"{name}.safetensors"
     if file.is_file():
         try:

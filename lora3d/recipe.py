@@ -22,7 +22,7 @@ class TrainConfig:
     """How an adapter is trained.
 
     Attributes:
-        base: ``mini`` or a folder.
+        base: ``mini``, a folder, a single file, or a model of the Hub; see `lora3d.base.load_base`.
         grid_adapter: an adapter's file that stays as it is while this one learns on top of it: one that teaches a
             plain base the grid, say. `generate` wants both then. Empty for none.
         rank, alpha: of the low-rank update ΔW = (alpha/rank)·B·A (Hu et al. 2021).

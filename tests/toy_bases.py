@@ -51,42 +51,50 @@ def save_toy(family: str, folder: Path) -> Path:
 
 
 def _make(family: str) -> Any:
-    if family in ("sd15", "sd21"):
-        v = family == "sd21"
-        unet = UNet2DConditionModel(**UNET, use_linear_projection=v)
-        scheduler = (
-            DDIMScheduler(**BETAS, prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)
-            if v
-            else PNDMScheduler(**BETAS, skip_prk_steps=True)
-        )
-        return StableDiffusionPipeline(
-            vae=_vae(4),
-            text_encoder=_clip(CLIPTextModel),
-            tokenizer=_tokenizer(),
-            unet=unet,
-            scheduler=scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
     if family == "sdxl":
-        unet = UNet2DConditionModel(
-            **{**UNET, "cross_attention_dim": 2 * WIDTH, "sample_size": 128},
+        return _sdxl()
+    return _sd3(family == "sd3") if family.startswith("sd3") else _sd(family == "sd21")
+
+
+def _sd(v: bool) -> StableDiffusionPipeline:
+    """1.5, or 2.1 that predicts v."""
+    scheduler = (
+        DDIMScheduler(**BETAS, prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)
+        if v
+        else PNDMScheduler(**BETAS, skip_prk_steps=True)
+    )
+    return StableDiffusionPipeline(
+        vae=_vae(4),
+        text_encoder=_clip(CLIPTextModel),
+        tokenizer=toy_tokenizer(),
+        unet=UNet2DConditionModel(**UNET, use_linear_projection=v),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _sdxl() -> StableDiffusionXLPipeline:
+    return StableDiffusionXLPipeline(
+        vae=_vae(4),
+        text_encoder=_clip(CLIPTextModel),
+        text_encoder_2=_clip(CLIPTextModelWithProjection, 2 * WIDTH),
+        tokenizer=toy_tokenizer(),
+        tokenizer_2=toy_tokenizer(),
+        unet=UNet2DConditionModel(
+            **{**UNET, "cross_attention_dim": 3 * WIDTH, "sample_size": 128},
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=4,
-            projection_class_embeddings_input_dim=6 * 4 + WIDTH,
-        )
-        return StableDiffusionXLPipeline(
-            vae=_vae(4),
-            text_encoder=_clip(CLIPTextModel),
-            text_encoder_2=_clip(CLIPTextModelWithProjection),
-            tokenizer=_tokenizer(),
-            tokenizer_2=_tokenizer(),
-            unet=unet,
-            scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading"),
-            add_watermarker=False,
-        )
+            projection_class_embeddings_input_dim=6 * 4 + 2 * WIDTH,
+        ),
+        scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading"),
+        add_watermarker=False,
+    )
+
+
+def _sd3(t5: bool) -> StableDiffusion3Pipeline:
     transformer = SD3Transformer2DModel(
         sample_size=16,
         patch_size=2,
@@ -95,20 +103,19 @@ def _make(family: str) -> Any:
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=2,
-        joint_attention_dim=2 * WIDTH,
+        joint_attention_dim=4 * WIDTH,
         caption_projection_dim=16,
-        pooled_projection_dim=2 * WIDTH,
+        pooled_projection_dim=3 * WIDTH,
         pos_embed_max_size=32,
     )
-    t5 = family == "sd3"
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_vae(8, shift=0.06),
         text_encoder=_clip(CLIPTextModelWithProjection),
-        tokenizer=_tokenizer(),
-        text_encoder_2=_clip(CLIPTextModelWithProjection),
-        tokenizer_2=_tokenizer(),
+        tokenizer=toy_tokenizer(),
+        text_encoder_2=_clip(CLIPTextModelWithProjection, 2 * WIDTH),
+        tokenizer_2=toy_tokenizer(),
         text_encoder_3=_t5() if t5 else None,
         tokenizer_3=_t5_tokenizer() if t5 else None,
     )
@@ -127,22 +134,22 @@ def _vae(latents: int, shift: float | None = None) -> AutoencoderKL:
     ).eval()
 
 
-def _tokenizer() -> Any:
+def toy_tokenizer() -> Any:
     from lora3d.base.build import new_tokenizer
     from lora3d.recipe import MiniSize
 
     return new_tokenizer(["a red box", "two blue chairs"], MiniSize(tokens=77, vocabulary=600))
 
 
-def _clip(kind: Any) -> Any:
-    tokenizer = _tokenizer()
+def _clip(kind: Any, width: int = WIDTH) -> Any:
+    tokenizer = toy_tokenizer()
     return kind(
         CLIPTextConfig(
-            hidden_size=WIDTH,
+            hidden_size=width,
             intermediate_size=32,
             num_attention_heads=2,
             num_hidden_layers=2,
-            projection_dim=WIDTH,
+            projection_dim=width,
             vocab_size=len(tokenizer),
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -153,7 +160,7 @@ def _clip(kind: Any) -> Any:
 
 def _t5() -> T5EncoderModel:
     return T5EncoderModel(
-        T5Config(vocab_size=64, d_model=2 * WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+        T5Config(vocab_size=64, d_model=4 * WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     ).eval()
 
 

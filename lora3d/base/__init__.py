@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -82,6 +83,11 @@ def hash_weights(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def cache_folder() -> Path:
+    """Where what can be made anew is kept: $LORA3D_CACHE, or ~/.cache/lora3d."""
+    return Path(os.environ.get("LORA3D_CACHE") or Path.home() / ".cache" / "lora3d")
+
+
 def load_base(
     name: str | Path = "mini",
     device: str | torch.device = "cpu",
@@ -89,7 +95,7 @@ def load_base(
     grid: ViewGrid | None = None,
     dtype: torch.dtype | None = None,
 ) -> Base:
-    """The embedded ``mini``, a folder in diffusers layout, or a model of the Hub (``owner/name``).
+    """The embedded ``mini``, a folder in diffusers layout, a single file, or a model of the Hub (``owner/name``).
 
     Args:
         grid: for a plain text-to-image base, which has none of its own; a base that has one keeps it.
@@ -117,14 +123,22 @@ def load_base(
 
 
 def find_folder(name: str | Path) -> Path:
-    """Where a base lies; a Hub's model is fetched into huggingface_hub's cache, safetensors alone."""
+    """Where a base lies in diffusers layout.
+
+    A single file is unpacked first (`lora3d.base.single.unpack`); a Hub's model is fetched into huggingface_hub's
+    cache, safetensors alone.
+    """
     folder = MINI if str(name) == "mini" else Path(name)
     if (folder / "model_index.json").is_file():
         return folder
+    if folder.is_file() or folder.suffix in (".safetensors", ".ckpt"):
+        from lora3d.base.single import unpack
+
+        return unpack(folder.absolute())
     if folder.is_dir() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
         raise InputError(
             f"no base at {str(name)!r}: expected 'mini', a folder in diffusers layout (with model_index.json), "
-            "or a model of the Hub as owner/name"
+            "a .safetensors file, or a model of the Hub as owner/name"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

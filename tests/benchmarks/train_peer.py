@@ -300,10 +300,10 @@ def write_sd15(folder: Path) -> None:
     from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from tests.toy_bases import BETAS, _tokenizer
+    from tests.toy_bases import BETAS, toy_tokenizer
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = toy_tokenizer()
     words = CLIPTextConfig(
         hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
     )
