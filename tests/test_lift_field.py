@@ -13,7 +13,7 @@ from lora3d.camera import orbit
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, View
 from lora3d.lift.field import Field, draw_field, field_bytes, fit_field, load_field
-from lora3d.lift.hull import hull_field
+from lora3d.lift.hull import MIRRORS, hull_field, mirror_image, mirrored_hull
 from lora3d.lift.surface import extract, is_closed, volume
 from lora3d.lift.turntable import clip_bytes, turn
 from lora3d.lift.views import GridViews, read_views
@@ -82,6 +82,47 @@ def test_the_hull_holds_the_object_and_each_outline(views):
     seen = np.isfinite(render(solid, CAMERAS, 32, samples=1).depth)
     true = np.isfinite(render(truth, CAMERAS, 32, samples=1).depth)
     assert (seen & true).sum() / (seen | true).sum() > 0.93
+
+
+def few_views(mesh) -> GridViews:
+    grid = replace(
+        PRESETS["zero123plus"],
+        cells=tuple(View("rgb", c) for c in CAMERAS[:4]),
+        columns=4,
+        tile=64,
+        shading="unlit",
+    )
+    return read_views(render_tiles(mesh, grid), grid)
+
+
+def test_a_symmetric_object_is_carved_by_its_mirrored_views():
+    """Views from one side see a box's other side in the mirror; the solid stays around the box."""
+    truth = painted_box((1.0, 0.6, 0.8))
+    views = few_views(truth)
+    carved, mirrors = mirrored_hull(views, 48)
+    assert set(mirrors) == {MIRRORS[0], MIRRORS[1]}, "a box that is no square has no diagonal mirrors"
+    assert np.abs(carved - mirror_image(carved, mirrors[0])).max() < 1e-6
+    volumes = [volume(*extract(f, 0.52, 5000)) for f in (carved, hull_field(views, 48))]
+    true = volume(truth.vertices, truth.faces)
+    assert 0.95 * true < volumes[0] < 0.9 * volumes[1]
+
+
+def test_what_has_no_symmetry_keeps_its_hull():
+    box = painted_box((1.0, 0.6, 0.8))
+    # A wedge: the upper front edge pulled to one side and down.
+    vertices = box.vertices.copy()
+    high = (vertices[:, 2] > 0) & (vertices[:, 1] < 0)
+    vertices[high] *= np.where(vertices[high, :1] > 0, (1.0, 0.2, 0.1), (0.3, 1.0, 0.9)).astype(np.float32)
+    views = few_views(replace(box, vertices=vertices))
+    field, mirrors = mirrored_hull(views, 48)
+    assert mirrors == () and np.array_equal(field, hull_field(views, 48))
+
+
+def test_mirrors_undo_themselves():
+    field = np.random.default_rng(0).normal(size=(5, 5, 5))
+    for mirror in MIRRORS:
+        assert np.array_equal(mirror_image(mirror_image(field, mirror), mirror), field)
+        assert not np.array_equal(mirror_image(field, mirror), field)
 
 
 def test_what_is_no_field_is_refused(tmp_path):

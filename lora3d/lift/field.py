@@ -21,7 +21,7 @@ from torch import Tensor
 from lora3d.camera import Array, Camera, rays
 from lora3d.errors import InputError
 from lora3d.lift.fuse import HALF
-from lora3d.lift.hull import hull_field
+from lora3d.lift.hull import Mirror, mirrored_hull
 from lora3d.lift.views import GridViews
 
 FORMAT = "lora3d.field.1"
@@ -147,7 +147,8 @@ def fit_field(
     rng = torch.Generator().manual_seed(seed)
     n = min(resolution, FINEST)
     origin, direction, colour, normal, shown = _all_rays(views, device)
-    distance = torch.from_numpy(hull_field(views, n // 2))[None, None].to(device)
+    start, mirrors = mirrored_hull(views, n // 2)
+    distance = torch.from_numpy(start)[None, None].to(device)
     mean = colour[shown].mean(0).clamp(0.02, 0.98)
     paint = torch.logit(mean)[None, :, None, None, None].expand(1, 3, *distance.shape[2:]).clone()
     for level, count in enumerate(steps):
@@ -164,9 +165,10 @@ def fit_field(
             for group, rate in zip(optimiser.param_groups, (1e-3, 0.1), strict=True):
                 group["lr"] = rate * 0.1**progress
             chosen = live[torch.randint(len(live), (RAYS,), generator=rng).to(device)]
-            field = Field(distance, paint, sharpness, tuple(views.background.tolist()))
+            shape = _symmetric(distance, mirrors)
+            field = Field(shape, paint, sharpness, tuple(views.background.tolist()))
             jitter = torch.rand(RAYS, 1, generator=rng).to(device)
-            gradient = _gradient(distance)
+            gradient = _gradient(shape)
             span = near[chosen], far[chosen]
             drawn = draw_rays(field, gradient, origin[chosen], direction[chosen], span, jitter)
             loss = F.smooth_l1_loss(drawn[0], colour[chosen], beta=0.05) / 0.5
@@ -175,12 +177,21 @@ def fit_field(
                 known = shown[chosen] & (normal[chosen] != 0).any(-1)
                 loss = loss + 0.5 * (drawn[2] - normal[chosen])[known].abs().sum(-1).mean()
             loss = loss + 0.05 * ((drawn[3].norm(dim=-1) - 1) ** 2).mean()
-            loss = loss + _roughness(distance, 0.02 / voxel) + _roughness(paint, 1e-3)
-            loss = loss + 0.03 * _area(distance, 0.75 / voxel)
+            loss = loss + _roughness(shape, 0.02 / voxel) + _roughness(paint, 1e-3)
+            loss = loss + 0.03 * _area(shape, 0.75 / voxel)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    return Field(distance.detach(), paint.detach(), sharpness, tuple(views.background.tolist()))
+    shape = _symmetric(distance.detach(), mirrors)
+    return Field(shape, paint.detach(), sharpness, tuple(views.background.tolist()))
+
+
+def _symmetric(distance: Tensor, mirrors: Sequence[Mirror]) -> Tensor:
+    """The mean of a grid (1, 1, n, n, n) and its mirror images."""
+    for swap, flipped in mirrors:
+        image = distance.transpose(2, 3) if swap else distance
+        distance = (distance + image.flip([2 + axis for axis in flipped])) / 2
+    return distance
 
 
 def _roughness(grid: Tensor, weight: float) -> Tensor:

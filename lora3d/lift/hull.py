@@ -8,12 +8,21 @@ import numba
 import numpy as np
 from scipy import ndimage
 
-from lora3d.camera import Array
+from lora3d.camera import Array, rays
 from lora3d.lift.fuse import HALF, Packed, in_frame, pack, project
 from lora3d.lift.views import GridViews
 
 RADIUS = 0.5
 """Objects are normalised to a ball of this radius; beyond it, and beyond all frames, is nothing."""
+
+Mirror = tuple[bool, tuple[int, ...]]
+"""Of an upright plane through the centre: whether x and y change places, and which axes turn about."""
+
+MIRRORS: tuple[Mirror, ...] = ((False, (0,)), (False, (1,)), (True, ()), (True, (0, 1)))
+"""Along the axes and their diagonals."""
+
+UNCOVERED = 5e-3
+"""The share of a silhouette that a mirrored solid may leave bare: edges of pixels, no parts."""
 
 
 def hull_field(views: GridViews, resolution: int) -> Array:
@@ -29,6 +38,51 @@ def hull_field(views: GridViews, resolution: int) -> Array:
     outline -= 0.5 * np.sign(outline)
     step = 2 * HALF / (resolution - 1)
     return ndimage.gaussian_filter(_hull(pack(views), outline, resolution, step), 0.5)
+
+
+def mirrored_hull(views: GridViews, resolution: int) -> tuple[Array, tuple[Mirror, ...]]:
+    """`hull_field`, carved by its own mirror images, and the mirrors taken.
+
+    Most made things are mirror images of themselves, and a view of such a thing is two views (Thrun and
+    Wegbreit 2005). A mirror is taken where what is left still covers every silhouette; the best first.
+    """
+    field = hull_field(views, resolution)
+    bare = _bare(field, views)
+    carved = [np.maximum(field, mirror_image(field, mirror)) for mirror in MIRRORS]
+    taken: list[Mirror] = []
+    for i in np.argsort([(_bare(c, views) - bare).max() for c in carved], kind="stable"):
+        left = np.maximum(field, mirror_image(field, MIRRORS[i]))
+        if (_bare(left, views) - bare).max() < UNCOVERED:
+            field = left
+            taken.append(MIRRORS[i])
+    return field, tuple(taken)
+
+
+def mirror_image(field: Array, mirror: Mirror) -> Array:
+    """A field (n, n, n, …) as the mirror shows it."""
+    swap, flipped = mirror
+    return np.flip(field.swapaxes(0, 1) if swap else field, flipped)
+
+
+def _bare(field: Array, views: GridViews) -> Array:
+    """The share of each view's shown pixels (views,) whose ray does not come within half a voxel of the solid."""
+    n = len(field)
+    voxel = 2 * HALF / (n - 1)
+    shares = np.zeros(len(views.cameras))
+    for i, camera in enumerate(views.cameras):
+        stride = max(1, views.depth.shape[1] // 64)
+        shown = np.isfinite(views.depth[i])[::stride, ::stride]
+        if not shown.any():
+            continue
+        origin, direction = (r[::stride, ::stride][shown] for r in rays(camera, views.depth.shape[1]))
+        length = np.linalg.norm(direction, axis=1, keepdims=True)
+        nearest = -(origin * direction).sum(1, keepdims=True) / length
+        along = nearest + np.linspace(-1, 1, 2 * n) * HALF * math.sqrt(3)
+        points = origin[:, None] + along[..., None] * (direction / length)[:, None]
+        index = (points.reshape(-1, 3).T + HALF) / voxel
+        least = ndimage.map_coordinates(field, index, order=1, mode="nearest").reshape(len(origin), -1).min(1)
+        shares[i] = (least > voxel / 2).mean()
+    return shares
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
