@@ -56,7 +56,7 @@ class ViewGrid:
         depth_range: (near, far) in world units; near is drawn as 1, far as `depth_floor`, and 0 means
             background, so that coverage can be read from depth.
         depth_floor: the value at the far end.
-        normal_frame: ``camera`` or ``world``.
+        normal_frame: the axes of normals: each cell's ``camera``, the ``first`` normal cell's, or the ``world``.
         reference_fit: the share of its tile that the drawn object's longer side fills.
     """
 
@@ -68,7 +68,7 @@ class ViewGrid:
     shading: Literal["unlit", "studio"] = "unlit"
     depth_range: tuple[float, float] = (0.5, 1.5)
     depth_floor: float = 0.25
-    normal_frame: Literal["camera", "world"] = "camera"
+    normal_frame: Literal["camera", "first", "world"] = "camera"
     reference_fit: float = 0.9
 
     def __post_init__(self) -> None:
@@ -98,6 +98,12 @@ class ViewGrid:
     def cameras(self, channel: Channel = "rgb") -> tuple[Camera, ...]:
         """The cameras of one channel's cells, in reading order."""
         return tuple(c.camera for c in self.cells if c.channel == channel and c.camera is not None)
+
+    def normal_axes(self, camera: Camera) -> Array:
+        """The rotation (3, 3) float64 from the frame of this camera's normal cell to the world."""
+        if self.normal_frame == "world":
+            return np.eye(3)
+        return (camera if self.normal_frame == "camera" else self.cameras("normal")[0]).matrix[:3, :3]
 
     def with_tile(self, tile: int) -> ViewGrid:
         """The same views at another resolution."""
@@ -198,6 +204,8 @@ def _presets() -> dict[str, ViewGrid]:
     zero = tuple(orbit(30 + 60 * i, (20, -10)[i % 2], 1.866, fov_deg=30) for i in range(6))
     four = tuple(orbit(90 * i, 0, 1.0, ortho_scale=1.04) for i in range(4))
     adapter = tuple(orbit(a, 0, 1.0, ortho_scale=1.1) for a in (0, 45, 90, 180, 270, 315))
+    dream = tuple(orbit(90 * i, 15, 1.52, fov_deg=40) for i in range(4))
+    wonder = tuple(orbit(a, 0, 1.0, ortho_scale=1.04) for a in (0, 45, 90, 180, 270, 315))
     rows = tuple(orbit(90 * i, 5, 2.0, fov_deg=30) for i in range(4))
     grey = (0.5, 0.5, 0.5)
     grids = (
@@ -215,6 +223,17 @@ def _presets() -> dict[str, ViewGrid]:
             columns=4,
             tile=256,
             shading="studio",
+        ),
+        # MVDream (Shi et al. 2023) has no lens of its own, it was trained with 15 to 60 degrees.
+        ViewGrid("mvdream4", tuple(View("rgb", c) for c in dream), 4, 256, background=grey, shading="studio"),
+        # Wonder3D (Long et al. 2023): orthographic, about the upright of the first view, normals above colours.
+        ViewGrid(
+            "wonder3d",
+            tuple(View(channel, c) for channel in ("normal", "rgb") for c in wonder),
+            columns=6,
+            tile=256,
+            shading="studio",
+            normal_frame="first",
         ),
     )
     return {grid.name: grid for grid in grids}

@@ -259,8 +259,8 @@ def render_tiles(mesh: Mesh, grid: ViewGrid, *, samples: int = 2) -> Array:
         elif cell.channel == "depth":
             tile[:] = encode_depth(grid, views.depth[i])[..., None]
         elif cell.channel == "normal":
-            turn = np.eye(3) if grid.normal_frame == "world" else cell.camera.matrix[:3, :3]
-            tile[hit] = (views.normal[i] @ turn.astype(np.float32))[hit] / 2 + 0.5
+            axes = grid.normal_axes(cell.camera).astype(np.float32)
+            tile[hit] = (views.normal[i] @ axes)[hit] / 2 + 0.5
         else:
             tile[hit] = np.clip(views.position[i][hit] + 0.5, 0, 1)
     return tiles

@@ -63,6 +63,17 @@ def test_the_six_views_of_zero123plus_are_those_its_authors_state():
         assert camera.fov_deg == 30
 
 
+def test_wonder3d_turns_about_the_first_views_upright_to_its_right():
+    """Its published poses: the cameras of front and right stand on each other's horizontal axes."""
+    grid = PRESETS["wonder3d"]
+    front, front_right, right, back, left, _ = (camera.matrix[:3, :3] for camera in grid.cameras("normal"))
+    assert np.allclose(right[:, 2], front[:, 0]) and np.allclose(left[:, 2], -front[:, 0])
+    assert np.allclose(back[:, 2], -front[:, 2]) and np.allclose(right[:, 1], front[:, 1])
+    assert np.allclose(front_right[:, 2], (front[:, 2] + right[:, 2]) / np.sqrt(2))
+    # Normals are in the front camera's axes: those of the right side point right in the right view too.
+    assert np.allclose(np.array([1.0, 0, 0]) @ grid.normal_axes(grid.cameras("normal")[2]).T, right[:, 2])
+
+
 def test_depth_survives_and_background_stays_background():
     grid = PRESETS["box6"]
     near, far = grid.depth_range

@@ -13,9 +13,10 @@ from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.lift import lift, lift_levels
 from lora3d.lift.surface import is_closed, volume
+from lora3d.lift.views import read_views
 from lora3d.mesh import Material, Mesh, glb_bytes, normalise
 from lora3d.metrics import fscore_chamfer, psnr
-from lora3d.render import render_tiles
+from lora3d.render import render, render_tiles
 
 GRID = PRESETS["box6"]
 
@@ -129,6 +130,15 @@ def test_positions_say_what_depth_says():
     grid = replace(GRID, cells=cells)
     truth = SHAPES["corner"]
     assert fscore_chamfer(lift(render_tiles(truth, grid), grid, texture=16), truth)[0] > 0.97
+
+
+@pytest.mark.parametrize("frame", ["camera", "first", "world"])
+def test_normals_of_every_frame_are_read_back_in_the_world(frame):
+    grid = replace(PRESETS["wonder3d"].with_tile(32), normal_frame=frame)
+    truth = SHAPES["corner"]
+    normal = read_views(render_tiles(truth, grid), grid).normal
+    true = render(truth, grid.cameras("rgb"), 32).normal
+    assert normal.any() and np.abs(normal - true)[normal.any(-1)].max() < 1e-5
 
 
 def test_noise_and_a_shifted_view_cost_little():

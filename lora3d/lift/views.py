@@ -130,9 +130,8 @@ def _normals(tiles: Array, grid: ViewGrid, cameras: tuple[Camera, ...], cells: d
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     # Backgrounds, whatever their colour, are no unit vectors.
     normal = np.where(np.abs(length - 1) < 0.3, normal / np.maximum(length, 1e-6), 0.0)
-    if grid.normal_frame == "camera":
-        turns = np.stack([camera.matrix[:3, :3] for camera in cameras])
-        normal = np.einsum("vab,vijb->vija", turns, normal)
+    axes = np.stack([grid.normal_axes(camera) for camera in cameras])
+    normal = np.einsum("vab,vijb->vija", axes, normal)
     return normal.astype(np.float32)
 
 
