@@ -7,11 +7,15 @@ file holds no clock, duration, host or path: the same training gives the same by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict
+from diffusers.utils import delete_adapter_layers, set_weights_and_activate_adapters
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -23,9 +27,9 @@ from lora3d.adapter_formats import (
     to_layers,
     to_tensors,
 )
-from lora3d.adapter_verify import verify
+from lora3d.adapter_verify import put_on, verify
 from lora3d.base import Base
-from lora3d.base.text import Text
+from lora3d.base.text import Text, has_adapter
 from lora3d.card import AdapterCard, AdapterError, safe_name, shown
 from lora3d.errors import InputError
 
@@ -36,6 +40,7 @@ __all__ = [
     "attach",
     "effect",
     "load_adapter",
+    "remove_adapter",
     "save_adapter",
     "scales",
     "set_dropout",
@@ -43,8 +48,10 @@ __all__ = [
     "trained_modules",
     "use_adapters",
     "verify",
+    "without",
 ]
 
+TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 ROLES = {
     "attention": (
         *(".to_q", ".to_k", ".to_v", ".to_out.0", ".proj_in", ".proj_out"),
@@ -94,6 +101,7 @@ def attach(
     dropout: float = 0.0,
     rslora: bool = False,
     dora: bool = False,
+    text: bool = False,
 ) -> list[Tensor]:
     """Adds a fresh adapter named ``style`` to the base's network; returns its parameters, in float32.
 
@@ -104,57 +112,108 @@ def attach(
         dropout: of what A reads.
         rslora: the scale is alpha/√rank (Kalajdzievski 2023) instead of alpha/rank.
         dora: weights in direction and magnitude (Liu et al. 2024).
+        text: the attention of the base's CLIP text encoders too, after the network's.
     """
     own = {name: r for role, r in (ranks or {}).items() for name in target_modules(base.network, (role,))}
-    config = LoraConfig(
+    config = partial(
+        LoraConfig,
         r=rank,
         lora_alpha=alpha,
-        target_modules=target_modules(base.network, targets),
         bias="none",
         lora_dropout=dropout,
         use_rslora=rslora,
         use_dora=dora,
+    )
+    on_network = config(
+        target_modules=target_modules(base.network, targets),
         rank_pattern={f"^{name}": r for name, r in own.items()},
         alpha_pattern={f"^{n}": alpha * (r / rank) ** (0.5 if rslora else 1.0) for n, r in own.items()},
     )
+    encoders = base.text_encoders.values() if text else ()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base.network.add_adapter(config, adapter_name="style")
-    for module in base.network.modules():
-        if isinstance(module, BaseTunerLayer):
-            # Autocast does that; PEFT would turn what autocast made of every input back to float32 first.
-            module.cast_input_dtype_enabled = False
-    base.network.eval()
-    found = [p for n, p in base.network.named_parameters() if ".style." in n]
+        base.network.add_adapter(on_network, adapter_name="style")
+        for encoder in encoders:
+            names = target_modules(encoder, TEXT_LAYERS)
+            inject_adapter_in_model(config(target_modules=names), encoder, adapter_name="style")
+    found = []
+    for network in (base.network, *encoders):
+        for module in network.modules():
+            if isinstance(module, BaseTunerLayer):
+                # Autocast does that; PEFT would turn what autocast made of every input back to float32 first.
+                module.cast_input_dtype_enabled = False
+        network.eval()
+        found += [p for n, p in network.named_parameters() if ".style." in n]
     for parameter in found:
         parameter.data = parameter.data.float()
-    return list(found)
+    return found
+
+
+def networks(base: Base) -> dict[str, Any]:
+    """What carries adapters, by component: the base's network, and its text encoders where they do."""
+    return {base.component: base.network, **(base.text_encoders if base.text_adapted else {})}
+
+
+def remove_adapter(base: Base, name: str) -> None:
+    """Takes an adapter off again."""
+    for network in networks(base).values():
+        delete_adapter_layers(network, name)
+        if has_adapter(network):
+            network.peft_config.pop(name, None)
+
+
+@contextmanager
+def without(base: Base, name: str) -> Iterator[None]:
+    """Runs the block with one adapter switched off and all else as it is."""
+    layers = [m for x in networks(base).values() for m in x.modules() if isinstance(m, BaseTunerLayer)]
+    before = [layer.active_adapters for layer in layers]
+    try:
+        for layer, active in zip(layers, before, strict=True):
+            # PEFT's own switch would freeze and thaw parameters too, those of the adapters below among them.
+            layer._active_adapter = [a for a in active if a != name]
+        yield
+    finally:
+        for layer, active in zip(layers, before, strict=True):
+            layer._active_adapter = active
 
 
 def set_dropout(base: Base, on: bool) -> None:
     """Switches the adapters' dropout, which is off but in a step of training."""
-    for module in base.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.train(on)
+    for network in networks(base).values():
+        for module in network.modules():
+            if isinstance(module, nn.Dropout):
+                module.train(on)
 
 
 def scales(base: Base, name: str = "style") -> dict[str, Any]:
     """What the file of an adapter must say of its scales: `lora3d.adapter_formats.to_layers` reads it."""
-    config = base.network.peft_config[name]
-    words = {k: getattr(config, k) for k in ("lora_alpha", "use_rslora", "alpha_pattern")}
-    return {f"{base.component}.{k}": v for k, v in words.items()}
+    words = ("lora_alpha", "use_rslora", "alpha_pattern")
+    return {
+        f"{component}.{word}": getattr(network.peft_config[name], word)
+        for component, network in networks(base).items()
+        if name in network.peft_config
+        for word in words
+    }
 
 
 def trained_modules(base: Base, name: str = "style") -> list[str]:
-    """The names of the layers that carry the adapter."""
+    """The names of the network's layers that carry the adapter."""
     end = f".lora_A.{name}"
     return sorted(n.removesuffix(end) for n, _ in base.network.named_modules() if n.endswith(end))
 
 
 def adapter_tensors(base: Base, name: str = "style") -> dict[str, Tensor]:
     """The adapter's tensors under diffusers' keys, float32 on the CPU."""
-    state = get_peft_model_state_dict(base.network, adapter_name=name)
-    return {f"{base.component}.{k}": v.detach().float().cpu().contiguous() for k, v in sorted(state.items())}
+    found: dict[str, Tensor] = {}
+    for component, network in networks(base).items():
+        if name in network.peft_config:
+            # transformers has flattened one of CLIP's classes; the names of files have stayed.
+            level = (
+                "text_model." if network is not base.network and not hasattr(network, "text_model") else ""
+            )
+            state = get_peft_model_state_dict(network, adapter_name=name)
+            found |= {f"{component}.{level}{k}": v for k, v in state.items()}
+    return {k: v.detach().float().cpu().contiguous() for k, v in sorted(found.items())}
 
 
 def save_adapter(
@@ -167,10 +226,10 @@ def save_adapter(
     """Writes the file atomically, in diffusers' layout; ``scales`` as `scales` says it, by default the card's alpha.
 
     Raises AdapterError for tensors that are none, not finite or without effect, and for one of ``modules`` (the
-    layers that were trained) that has none.
+    network's layers that were trained) that has none.
     """
     require_effect(tensors, str(path))
-    component = next(iter(tensors)).partition(".")[0]
+    component = next(k for k in tensors if not k.startswith("text_encoder")).partition(".")[0]
     layers = to_layers(tensors, scales or {f"{component}.lora_alpha": card.alpha}, str(path))
     lost = sorted({f"{component}.{name}" for name in modules} - layers.keys())
     if lost:
@@ -193,14 +252,20 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
         )
     check_fits(card, base, path)
     layers = read_layers(path)
-    foreign = sorted(key for key in layers if not key.startswith(f"{base.component}."))
+    text = {key: layer for key, layer in layers.items() if key.startswith("text_encoder")}
+    encoders = base.text_encoders if text else {}
+    foreign = sorted(key for key in layers if key.partition(".")[0] not in (base.component, *encoders))
     if foreign:
         raise AdapterError(
             f"{shown(path)} has {len(foreign)} layers outside '{base.component}.': {shown(foreign[0])!r} …"
         )
-    tensors = to_tensors(layers, "diffusers")
+    own = {key: layer for key, layer in layers.items() if key not in text}
+    tensors = to_tensors(own, "diffusers")
     # Never the header's own words: PEFT reads some of them as regular expressions.
-    metadata = diffusers_metadata(layers)
+    metadata = diffusers_metadata(own)
+    for component in sorted({key.partition(".")[0] for key in text}):
+        put_on(encoders[component], component, text, name)
+        encoders[component].requires_grad_(False)
     try:
         base.network.load_lora_adapter(
             dict(tensors), prefix=base.component, adapter_name=name, metadata=metadata
@@ -209,7 +274,7 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
         raise AdapterError(
             f"{shown(path)} does not fit base {base.name!r}: {shown(str(error).splitlines()[0], 200)}"
         ) from error
-    loaded = adapter_tensors(base, name)
+    loaded = {k: v for k, v in adapter_tensors(base, name).items() if k.startswith(f"{base.component}.")}
     if loaded.keys() != tensors.keys() or any(not torch.equal(loaded[k], tensors[k].float()) for k in loaded):
         matched = len(loaded.keys() & tensors.keys())
         raise AdapterError(f"{path}: only {matched} of {len(tensors)} tensors match base {base.name!r}")
@@ -224,16 +289,18 @@ def use_adapters(base: Base, weights: dict[str, float]) -> None:
         base.network.set_adapters(list(weights), list(weights.values()))
     elif getattr(base.network, "_hf_peft_config_loaded", False):
         base.network.disable_adapters()
+    for encoder in base.text_encoders.values() if base.text_adapted else ():
+        set_weights_and_activate_adapters(encoder, list(weights), list(weights.values()))
 
 
 @torch.no_grad()
-def effect(base: Base, nothing: Text | None = None, seed: int = 0) -> Tensor:
+def effect(base: Base, said: Text | None = None, seed: int = 0) -> Tensor:
     """What the network says to one fixed noisy grid, (1, slots, c, h, w): compare it with and without an adapter.
 
-    nothing: the empty sentence embedded, where it is at hand.
+    said: a sentence embedded without adapters, where one is at hand and no text encoder is to be compared.
     """
     shape = (1, *base.latent_shape)
-    text = base.embed([""]) if nothing is None else nothing.to(base.device)
+    text = base.embed(["an object"]) if said is None else said.to(base.device)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(base.device)
     known = torch.zeros(shape[:2], dtype=torch.bool, device=base.device)
     return base.denoise(noise, torch.full((1,), 0.8, device=base.device), text, known)

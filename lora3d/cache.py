@@ -32,8 +32,10 @@ class Cached:
         ids: of the n rows; the first ``own`` are the dataset's, the others are variants of its models.
         latents: (n, slots, c, h, w) float16.
         said: (n,) int64, each row's sentence in ``texts``.
-        texts: the different sentences; the first is the empty one.
+        texts: the different sentences, embedded; the first is the empty one.
         slots: what each slot shows; see `lora3d.base.Base.slot_channels`.
+        sentences: what ``texts`` says, for text encoders that learn.
+        plain: (n,) int64, each row's sentence without the trigger, where ``prior`` asks for it.
     """
 
     ids: list[str]
@@ -42,6 +44,8 @@ class Cached:
     texts: Text
     own: int
     slots: tuple[str, ...]
+    sentences: tuple[str, ...] = ()
+    plain: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,10 +55,6 @@ class Cached:
         """The empty sentence, a batch of one."""
         return self.texts[:1]
 
-    def text(self, index: Tensor) -> Text:
-        """The sentences of the rows ``index``."""
-        return self.texts[self.said[index]]
-
     def pick(self, index: list[int]) -> Cached:
         """Some rows; the dataset's own must stand first in ``index``."""
         where = torch.tensor(index, dtype=torch.long)
@@ -63,8 +63,19 @@ class Cached:
             ids=[self.ids[i] for i in index],
             latents=self.latents[where],
             said=self.said[where],
+            plain=None if self.plain is None else self.plain[where],
             own=sum(i < self.own for i in index),
         )
+
+
+def text_of(base: Base, rows: Cached, said: Tensor) -> Text:
+    """The sentences ``said`` (b,) of ``rows.sentences``, on the base's device; differentiable in adapters.
+
+    Out of the cache, which was filled without adapters, unless a text encoder carries one.
+    """
+    if base.text_adapted:
+        return base.embed([rows.sentences[i] for i in said.tolist()])
+    return rows.texts[said].to(base.device)
 
 
 def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, variants: int = 0) -> Cached:
@@ -74,25 +85,34 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     or ~/.cache/lora3d, and are read by memory map. One that cannot be read is made anew, with a word about it.
     Raises InputError for latents that are not finite, naming the row.
     """
-    plain = [row for row in dataset.index if row["split"] == split]
-    models = list({row["file"] or row["id"]: row for row in reversed(plain)}.values())[::-1]
-    said = [(row["id"], row["caption"]) for row in plain]
+    own = [row for row in dataset.index if row["split"] == split]
+    models = list({row["file"] or row["id"]: row for row in reversed(own)}.values())[::-1]
+    said = [(row["id"], row["caption"]) for row in own]
     said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
     ids = [name for name, _ in said]
     trigger = config.trigger
     captions = [c if trigger in c.split() else f"{trigger} {c}".strip() for _, c in said]
-    different = sorted({"", *captions})
+    plain = [" ".join(w for w in c.split() if w != trigger) for c in captions] if config.prior else []
+    different = sorted({"", *captions, *plain})
     texts = _cached(_mark(base.revision, different) + "-texts", lambda: _embed(base, different))
     latents = torch.zeros(0, *base.latent_shape, dtype=torch.half)
-    if plain:
+    if own:
         chosen = {row["id"] for row in models} if variants else set()
         what = [dataset.content_hash, base.revision, split, *([variants, config.seed] if variants else [])]
         encode = _encode(base, dataset, split, chosen, variants, config.seed)
         latents = _cached(_mark(*what), lambda: {"latents": _finite(torch.cat(list(encode)), ids)})["latents"]
     place = {caption: i for i, caption in enumerate(different)}
-    index = torch.tensor([place[c] for c in captions], dtype=torch.long)
-    text = Text(texts["tokens"], texts.get("pooled"))
-    return Cached(ids, latents, index, text, len(plain), base.slot_channels)
+    index, beside = (torch.tensor([place[c] for c in words], dtype=torch.long) for words in (captions, plain))
+    return Cached(
+        ids=ids,
+        latents=latents,
+        said=index,
+        texts=Text(texts["tokens"], texts.get("pooled")),
+        own=len(own),
+        slots=base.slot_channels,
+        sentences=tuple(different),
+        plain=beside if plain else None,
+    )
 
 
 def _mark(*parts: object) -> str:

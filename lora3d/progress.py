@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from lora3d.base import Base
-from lora3d.cache import Cached
+from lora3d.cache import Cached, text_of
 from lora3d.dataset import Dataset
 from lora3d.device import autocast
 from lora3d.diffusion import held_out_times, masked_mse, mix, target
@@ -87,7 +87,7 @@ def fixed_loss(base: Base, rows: Cached, config: TrainConfig, dtype: torch.dtype
         clean = rows.latents[index].to(base.device, torch.float32)
         known = drawn.expand(len(index), -1).to(base.device)
         counted = (weight * ~drawn).expand(len(index), -1).to(base.device)
-        text = rows.text(index).to(base.device)
+        text = text_of(base, rows, rows.said[index])
         for k, value in enumerate(times):
             noise = fixed_noise(base, [i * FIXED_TIMES + k for i in index.tolist()])
             t = value.expand(len(clean))
@@ -115,7 +115,7 @@ def save_samples(base: Base, rows: Cached, trained: Cached, path: Path, dtype: t
     path.parent.mkdir(exist_ok=True)
     clean = rows.latents.to(base.device, torch.float32)
     known = torch.tensor([s.startswith("reference") for s in rows.slots], device=base.device)
-    text = rows.text(torch.arange(len(rows))).to(base.device)
+    text = text_of(base, rows, rows.said)
     noise = fixed_noise(base, list(range(len(rows))))
     made = sample(base, noise, clean, known.expand(len(rows), -1), text, base.steps, base.guidance, dtype)
     both = [

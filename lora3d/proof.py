@@ -14,6 +14,7 @@ from lora3d.adapter import (
     adapter_tensors,
     effect,
     load_adapter,
+    remove_adapter,
     save_adapter,
     scales,
     trained_modules,
@@ -53,9 +54,9 @@ def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[s
 
 
 @torch.no_grad()
-def sound_effect(base: Base, nothing: Text) -> Tensor:
+def sound_effect(base: Base, said: Text | None) -> Tensor:
     """`effect`, checked to be finite. Raises InputError naming the first damaged weight."""
-    found = effect(base, nothing)
+    found = effect(base, said)
     if not torch.isfinite(found).all():
         bad = [n for n, p in base.network.named_parameters() if not torch.isfinite(p).all()]
         what = f"{bad[0]} and {len(bad) - 1} more hold numbers" if bad else "its answer holds numbers"
@@ -63,19 +64,20 @@ def sound_effect(base: Base, nothing: Text) -> Tensor:
     return found
 
 
-def save_proved(path: Path, base: Base, card: AdapterCard, before: Tensor, nothing: Text) -> None:
+def save_proved(path: Path, base: Base, card: AdapterCard, before: Tensor, said: Text | None) -> None:
     """Saves the adapter ``style``, loads the file in its place, and names it ``path`` if it does the same.
 
-    before: `effect` without the adapter. Raises InputError for a file that does something else, or nothing.
+    before: `effect` without the adapter, asked with ``said``. Raises InputError for a file that does something else,
+    or nothing.
     """
     unproved = path.with_suffix(".unproved")
     save_adapter(unproved, adapter_tensors(base), card, trained_modules(base), scales(base))
-    trained = effect(base, nothing)
+    trained = effect(base, said)
     others = {name: 1.0 for name in base.network.active_adapters() if name != "style"}
-    base.network.delete_adapters("style")
+    remove_adapter(base, "style")
     load_adapter(base, unproved, "proof")
     use_adapters(base, {**others, "proof": 1.0})
-    loaded = effect(base, nothing)
+    loaded = effect(base, said)
     moved = (trained - before).abs().max().item()
     off = (loaded - trained).abs().max().item()
     if not moved > 1e-6 or not off <= 1e-4 * max(1.0, trained.abs().max().item()):

@@ -32,9 +32,13 @@ class TrainConfig:
         trigger: a word put before every caption; empty for none.
         steps, batch: examples seen = steps · batch.
         learning_rate, warmup, decay_share: linear warm-up, constant, then linear to zero over the last share.
+        text_rate: of an adapter on the CLIP text encoders' attention, in learning_rates; 0 for none. Sentences are
+            then embedded in every step.
         plus: how many times faster B learns than A (LoRA+, Hayou et al. 2024).
         weight_decay, clip: AdamW's decay, and the largest gradient norm.
         weighting, gamma: of the loss by time, none, min_snr or debiased; see `lora3d.diffusion.loss_weight`.
+        prior: weight of the distance from the base's own answers to the same grids under captions without the
+            trigger (after Ruiz et al. 2023, eq. 2), so that the style stays with its word; 0 for none.
         noise_offset: of a constant for each tile's channel, added to its noise (Guttenberg 2023).
         caption_dropout, reference_dropout: examples that go without their sentence, without their drawing.
         reference_weight, empty_weight: in the loss, the drawing's tile where it is not given, and a cell that
@@ -72,6 +76,8 @@ class TrainConfig:
     warmup: int = 20
     decay_share: float = 0.3
     plus: float = 1.0
+    text_rate: float = 0.0
+    prior: float = 0.0
     weight_decay: float = 0.0
     clip: float = 1.0
     weighting: str = "none"
@@ -116,6 +122,11 @@ class TrainConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
+        for name in ("text_rate", "prior"):
+            if getattr(self, name) < 0:
+                raise InputError(f"recipe: {name} must be at least 0, found {getattr(self, name)}")
+        if self.prior and not self.trigger:
+            raise InputError("recipe: prior keeps the base where the trigger is not said; name a trigger too")
         for name, words in (
             ("device", ("auto", "cpu", "cuda", "mps")),
             ("precision", ("auto", "fp32", "bf16")),

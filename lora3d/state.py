@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lora3d.adapter import attach, networks, use_adapters
+from lora3d.base import Base
 from lora3d.recipe import TrainConfig
 
 
@@ -33,6 +35,45 @@ class State:
     best_step: int = 0
     best_loss: float = float("inf")
     step: int = 0
+
+
+def prepare(base: Base, config: TrainConfig) -> State:
+    """A fresh adapter on the base, and its optimiser."""
+    parameters = attach(
+        base,
+        config.rank,
+        config.alpha,
+        config.targets,
+        config.seed,
+        ranks=config.ranks,
+        dropout=config.dropout,
+        rslora=config.rslora,
+        dora=config.dora,
+        text=bool(config.text_rate),
+    )
+    if config.grid_adapter:
+        use_adapters(base, {"grid": 1.0, "style": 1.0})
+        for network in networks(base).values():
+            network.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    if config.checkpointing:
+        base.network.enable_gradient_checkpointing()
+    groups: dict[float, list[Tensor]] = {}
+    trained = {id(p) for p in parameters}
+    for component, network in networks(base).items():
+        rate = 1.0 if component == base.component else config.text_rate
+        for name, p in network.named_parameters():
+            if id(p) in trained:
+                groups.setdefault(rate * (config.plus if "lora_B" in name else 1.0), []).append(p)
+    optimiser = torch.optim.AdamW(
+        [{"params": some, "times": times} for times, some in groups.items()],
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
+        fused=base.device.type in ("cpu", "cuda"),
+    )
+    return new_state(parameters, optimiser)
 
 
 def new_state(parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> State:

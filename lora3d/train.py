@@ -25,11 +25,11 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lora3d.adapter import attach, load_adapter, set_dropout
+from lora3d.adapter import load_adapter, set_dropout, without
 from lora3d.base import Base, load_base
 from lora3d.base.text import Text
 from lora3d.batches import make_batch, rate_at
-from lora3d.cache import Cached, cache_rows
+from lora3d.cache import Cached, cache_rows, text_of
 from lora3d.checkpoint import (
     load_checkpoint,
     read_log,
@@ -56,7 +56,7 @@ from lora3d.progress import (
 )
 from lora3d.proof import make_card, save_proved, sound_effect
 from lora3d.recipe import TrainConfig, to_fields
-from lora3d.state import State, averaged, is_finished, keep_best, new_state, update_average
+from lora3d.state import State, averaged, is_finished, keep_best, prepare, update_average
 
 WATCHED = 16
 
@@ -80,6 +80,7 @@ class Run:
     """What a run is made of; `State` is what changes in it.
 
     ``validation``, ``probe`` and ``held_out`` are looked at only: models kept aside, some trained on, the test side.
+    ``before`` is the `effect` of no adapter, asked with ``said``.
     """
 
     config: TrainConfig
@@ -91,6 +92,8 @@ class Run:
     validation: Cached
     probe: Cached
     held_out: Cached
+    said: Text | None
+    before: Tensor
     state: State
     out: Path
     report: Callable[[str], None]
@@ -119,43 +122,51 @@ def train(
         report, progress = (lambda text: None), False
     with run_folder(out, resume) if crew.is_main_process else nullcontext():
         crew.wait_for_everyone()
-        dataset = read_dataset(data)
-        if not dataset.count("train"):
-            raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
-        base, dtype = open_base(config, dataset, out, crew, accept_changes)
-        with crew.main_process_first():
-            rows = cache_rows(base, dataset, config, "train", config.variants)
-            held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
-        base.release()
-        rows, validation = split_validation(rows, dataset, config)
-        if config.grid_adapter:
-            load_adapter(base, Path(config.grid_adapter), "grid")
-        before = sound_effect(base, rows.nothing)
-        state = prepare(base, config)
-        run = Run(
-            config=config,
-            dataset=dataset,
-            base=base,
-            crew=crew,
-            dtype=dtype,
-            rows=rows,
-            validation=spread(validation, dataset, WATCHED),
-            probe=spread(rows, dataset, WATCHED // 2),
-            held_out=held_out,
-            state=state,
-            out=out,
-            report=report,
-        )
-        load_checkpoint(out, state, report)
+        run = set_up(config, data, out, crew, accept_changes, report)
+        load_checkpoint(out, run.state, report)
         run.history = read_log(out)
-        report(
-            f"{rows.own} rows and {len(rows) - rows.own} variants to train on, {len(validation)} rows to stop by, "
-            f"{dataset.count('test')} held out; {crew.device.type}, {str(dtype)[6:]}"
-        )
-        if config.validation_share and not len(validation):
-            report("too few models to keep some aside: nothing says when to stop, all steps are taken")
         seconds, first = take_steps(run, progress)
-        return finish(run, before, seconds, (state.step - first) * config.batch)
+        return finish(run, seconds, (run.state.step - first) * config.batch)
+
+
+def set_up(
+    config: TrainConfig, data: Path, out: Path, crew: Accelerator, accept: bool, report: Callable[[str], None]
+) -> Run:
+    """The run before its first step."""
+    dataset = read_dataset(data)
+    if not dataset.count("train"):
+        raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
+    base, dtype = open_base(config, dataset, out, crew, accept)
+    with crew.main_process_first():
+        rows = cache_rows(base, dataset, config, "train", config.variants)
+        held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
+    base.release()
+    rows, validation = split_validation(rows, dataset, config)
+    if config.grid_adapter:
+        load_adapter(base, Path(config.grid_adapter), "grid")
+    said = None if config.text_rate else rows.nothing
+    report(
+        f"{rows.own} rows and {len(rows) - rows.own} variants to train on, {len(validation)} rows to stop by, "
+        f"{dataset.count('test')} held out; {crew.device.type}, {str(dtype)[6:]}"
+    )
+    if config.validation_share and not len(validation):
+        report("too few models to keep some aside: nothing says when to stop, all steps are taken")
+    return Run(
+        config=config,
+        dataset=dataset,
+        base=base,
+        crew=crew,
+        dtype=dtype,
+        rows=rows,
+        validation=spread(validation, dataset, WATCHED),
+        probe=spread(rows, dataset, WATCHED // 2),
+        held_out=held_out,
+        said=said,
+        before=sound_effect(base, said),
+        state=prepare(base, config),
+        out=out,
+        report=report,
+    )
 
 
 def open_base(
@@ -174,41 +185,6 @@ def open_base(
         precision = {"precision": str(dtype).removeprefix("torch.")}
         settle_run(out, made_of | precision, then, accept=accept)
     return base, dtype
-
-
-def prepare(base: Base, config: TrainConfig) -> State:
-    """A fresh adapter on the base, and its optimiser."""
-    parameters = attach(
-        base,
-        config.rank,
-        config.alpha,
-        config.targets,
-        config.seed,
-        ranks=config.ranks,
-        dropout=config.dropout,
-        rslora=config.rslora,
-        dora=config.dora,
-    )
-    if config.grid_adapter:
-        base.network.set_adapters(["grid", "style"])
-        base.network.requires_grad_(False)
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-    if config.checkpointing:
-        base.network.enable_gradient_checkpointing()
-    fast = {id(p) for n, p in base.network.named_parameters() if "lora_B" in n}
-    groups = [
-        {"params": [p for p in parameters if (id(p) in fast) == is_b], "times": config.plus if is_b else 1.0}
-        for is_b in (False, True)
-    ]
-    optimiser = torch.optim.AdamW(
-        groups,
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=base.device.type in ("cpu", "cuda"),
-    )
-    return new_state(parameters, optimiser)
 
 
 def take_steps(run: Run, progress: bool) -> tuple[float, int]:
@@ -309,18 +285,32 @@ def add_up(crew: Accelerator, parameters: list[Tensor], sums: Tensor) -> Tensor:
 
 
 def example_losses(run: Run, batch: dict[str, Tensor]) -> Tensor:
-    """The losses (b,) of a batch of `make_batch`, on the base's device."""
+    """The losses (b,) of a batch of `make_batch`, on the base's device.
+
+    With ``prior``, w times the distance from what the network says without the adapter to the same grids under
+    their captions without the trigger is added (after Ruiz et al. 2023, eq. 2, whose base draws its own pictures).
+    """
     base, rows, config = run.base, run.rows, run.config
-    here = {k: v.to(base.device) for k, v in batch.items() if k != "rows"}
+    here = {k: v.to(base.device) for k, v in batch.items() if k not in ("rows", "silent")}
     index = batch["rows"]
     clean = rows.latents[index].to(base.device, torch.float32)
-    text: Text = rows.text(index).to(base.device).where(~here["silent"], rows.nothing.to(base.device))
     alpha, sigma = base.levels(here["t"])
     noisy = torch.where(here["known"][:, :, None, None, None], clean, mix(clean, here["noise"], alpha, sigma))
-    with autocast(base.device, run.dtype):
-        found = base.denoise(noisy, here["t"], text, here["known"])
+
+    def ask(said: Tensor) -> Tensor:
+        text = text_of(base, rows, said)
+        with autocast(base.device, run.dtype):
+            return base.denoise(noisy, here["t"], text, here["known"]).float()
+
     wanted = target(base.prediction, clean, here["noise"], alpha, sigma)
-    losses = masked_mse(found.float(), wanted, here["weight"], base.moments[1])
+    # The first sentence is the empty one.
+    found = ask(rows.said[index] * ~batch["silent"])
+    losses = masked_mse(found, wanted, here["weight"], base.moments[1])
+    if rows.plain is not None:
+        with torch.no_grad(), without(base, "style"):
+            kept = ask(rows.plain[index])
+        apart = masked_mse(ask(rows.plain[index]), kept, here["weight"], base.moments[1])
+        losses = losses + config.prior * apart
     return losses * loss_weight(config.weighting, base.prediction, alpha, sigma, config.gamma)
 
 
@@ -349,7 +339,7 @@ def make_samples(run: Run) -> Path:
     return path
 
 
-def finish(run: Run, before: Tensor, seconds: float, examples: int) -> TrainResult:
+def finish(run: Run, seconds: float, examples: int) -> TrainResult:
     """Saves the adapter of the best step, or of the last one's average where nothing was kept aside."""
     config, state = run.config, run.state
     adapter = run.out / "adapter.safetensors"
@@ -371,7 +361,7 @@ def finish(run: Run, before: Tensor, seconds: float, examples: int) -> TrainResu
         "held_out_loss": held_out,
     }
     card = make_card(config, run.dataset, run.base, metrics)
-    save_proved(adapter, run.base, card, before, run.rows.nothing)
+    save_proved(adapter, run.base, card, run.before, run.said)
     looks = [r["validation"] for r in run.history if "validation" in r]
     if validation is not None and validation >= looks[0]:
         run.report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,10 +17,9 @@ from lora3d.diffusion import error_gain, mix, target
 from lora3d.errors import InputError
 from lora3d.generate import load, sample
 from lora3d.grid import PRESETS, GridError
-from lora3d.recipe import TrainConfig
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
-from tests.toy_bases import FAMILIES, save_toy
+from tests.toy_bases import FAMILIES, TOY_RUN, save_toy
 
 PROMPT = "a red box"
 NO_T5 = {"text_encoder_3": None, "tokenizer_3": None}
@@ -36,21 +36,7 @@ def boxes(tmp_path_factory):
 def trained(request, boxes, tmp_path_factory):
     """The base's folder, and an adapter of two steps."""
     folder = save_toy(request.param, tmp_path_factory.mktemp("base") / request.param)
-    config = TrainConfig(
-        base=str(folder),
-        targets=("attention",),
-        rank=2,
-        steps=2,
-        batch=2,
-        learning_rate=0.02,
-        variants=0,
-        warmup=0,
-        validation_share=0,
-        held_out_every=0,
-        sample_every=0,
-        device="cpu",
-        precision="fp32",
-    )
+    config = replace(TOY_RUN, base=str(folder), steps=2, batch=2, learning_rate=0.02)
     out = tmp_path_factory.mktemp("run") / "run"
     return folder, train(config, boxes, out, progress=False, report=lambda text: None).adapter
 

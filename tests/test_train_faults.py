@@ -23,6 +23,7 @@ from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
+from tests.toy_bases import TOY_RUN
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +31,7 @@ def whole(toy_base, tmp_path_factory):
     """A dataset, a recipe and the adapter of an undisturbed run."""
     top = tmp_path_factory.mktemp("faults")
     write_dataset(make_rows(), top / "data", GRID)
-    config = TrainConfig(
-        base=str(toy_base),
-        rank=2,
-        targets=("attention",),
-        steps=8,
-        batch=1,
-        variants=0,
-        validation_share=0,
-        held_out_every=0,
-        sample_every=0,
-        checkpoint_every=3,
-        device="cpu",
-        precision="fp32",
-    )
+    config = replace(TOY_RUN, base=str(toy_base), steps=8, checkpoint_every=3)
     return top, config, run(config, top / "data", top / "whole").read_bytes()
 
 

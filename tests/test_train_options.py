@@ -22,9 +22,10 @@ from lora3d.dataset import write_dataset
 from lora3d.diffusion import loss_weight
 from lora3d.errors import InputError
 from lora3d.generate import load
-from lora3d.recipe import TrainConfig, to_fields
+from lora3d.recipe import to_fields
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
+from tests.toy_bases import TOY_RUN
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +37,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(toy_base):
-    return TrainConfig(
-        base=str(toy_base),
-        rank=2,
-        alpha=2.0,
-        targets=("attention",),
-        steps=3,
-        batch=4,
-        learning_rate=0.01,
-        warmup=0,
-        variants=0,
-        validation_share=0,
-        held_out_every=0,
-        sample_every=0,
-        checkpoint_every=0,
-        device="cpu",
-        precision="fp32",
-    )
+    return replace(TOY_RUN, base=str(toy_base), batch=4, learning_rate=0.01)
 
 
 def run(config, data, out, **more):

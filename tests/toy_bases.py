@@ -27,6 +27,25 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from lora3d.recipe import TrainConfig
+
+# A run that takes seconds and looks at nothing; a test says with `replace` what it is about.
+TOY_RUN = TrainConfig(
+    rank=2,
+    alpha=2.0,
+    targets=("attention",),
+    steps=3,
+    batch=1,
+    learning_rate=1e-3,
+    warmup=0,
+    variants=0,
+    validation_share=0,
+    held_out_every=0,
+    sample_every=0,
+    checkpoint_every=0,
+    device="cpu",
+    precision="fp32",
+)
 FAMILIES = ("sd15", "sd21", "sdxl", "sd3", "sd3_without_t5")
 WIDTH = 16
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}

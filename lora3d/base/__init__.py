@@ -28,8 +28,9 @@ class Base(Protocol):
     Latents are (b, slots, c, h, w): a slot is what the base encodes as one tile; ``latent_shape`` is theirs
     without b, ``moments`` (2, c) their mean and deviation by channel, ``slot_channels`` what each slot shows.
     ``revision`` is the SHA-256 of its weights. ``network`` is what carries adapters, ``component`` its name in
-    an adapter's keys (unet or transformer). ``steps`` and ``guidance`` are what its sampler takes where nobody
-    says. ``release`` frees the encoders until they are asked for again.
+    an adapter's keys (unet or transformer); ``text_encoders`` are those of its text encoders that can carry one
+    too, by name, and ``text_adapted`` says whether any does. ``steps`` and ``guidance`` are what its sampler takes
+    where nobody says. ``release`` frees the encoders that carry no adapter until they are asked for again.
 
     At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
     ``prediction`` says: sample (x_0), epsilon, v_prediction or flow_prediction; see `lora3d.diffusion.target`.
@@ -47,6 +48,10 @@ class Base(Protocol):
     def network(self) -> Any: ...
     @property
     def component(self) -> str: ...
+    @property
+    def text_encoders(self) -> dict[str, Any]: ...
+    @property
+    def text_adapted(self) -> bool: ...
     @property
     def prediction(self) -> str: ...
     @property

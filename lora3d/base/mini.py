@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from lora3d.base.codec import Inverse, invert_encoder
-from lora3d.base.text import Text
+from lora3d.base.text import Text, has_adapter
 from lora3d.camera import Camera, rays
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, read_grid
@@ -83,6 +83,14 @@ class MiniBase:
         return "unet"
 
     @property
+    def text_encoders(self) -> dict[str, CLIPTextModel]:
+        return {"text_encoder": self.text_encoder}
+
+    @property
+    def text_adapted(self) -> bool:
+        return has_adapter(self.text_encoder)
+
+    @property
     def prediction(self) -> str:
         return "sample"
 
@@ -117,7 +125,6 @@ class MiniBase:
         pictures = self.inverse(latents.flatten(0, 1).float() / self.vae.config.scaling_factor)
         return split_cells(self.grid, pictures.unflatten(0, latents.shape[:2]).clamp(0, 1))
 
-    @torch.no_grad()
     def embed(self, texts: list[str]) -> Text:
         """Sentences to their embedding; the empty sentence is "nothing said"."""
         ids = tokenize(self.tokenizer, texts).to(self.device)

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
-from lora3d.base.text import Text
+from lora3d.base.text import Text, has_adapter
 from lora3d.device import autocast
 from lora3d.errors import InputError
 from lora3d.grid import GridError, ViewGrid
@@ -73,6 +73,16 @@ class PlainBase:
         return self.family.component
 
     @property
+    def text_encoders(self) -> dict[str, Any]:
+        """CLIP's; T5 carries no adapter, as diffusers loads none there."""
+        found = {name: getattr(self.encoders, name, None) for name in ("text_encoder", "text_encoder_2")}
+        return {name: encoder for name, encoder in found.items() if encoder is not None}
+
+    @property
+    def text_adapted(self) -> bool:
+        return "encoders" in self.__dict__ and any(map(has_adapter, self.text_encoders.values()))
+
+    @property
     def device(self) -> torch.device:
         return self.network.device
 
@@ -124,11 +134,14 @@ class PlainBase:
             use_safetensors=True,
             local_files_only=True,
         )
+        for part in pipeline.components.values():
+            if isinstance(part, nn.Module) and part is not self.network:
+                part.requires_grad_(False)
         return pipeline.to(self.device)
 
     def release(self) -> None:
-        """Frees VAE and text encoders until they are asked for again."""
-        for part in ("vae", "encoders"):
+        """Frees VAE and text encoders until they are asked for again, but for encoders that carry an adapter."""
+        for part in ("vae",) if self.text_adapted else ("vae", "encoders"):
             self.__dict__.pop(part, None)
 
     @torch.no_grad()
@@ -146,10 +159,10 @@ class PlainBase:
         pictures = torch.cat([self.vae.decode(part).sample for part in raw.split(CHUNK)])
         return (pictures / 2 + 0.5).clamp(0, 1).movedim(1, -1).unflatten(0, latents.shape[:2])
 
-    @torch.no_grad()
     def embed(self, texts: list[str]) -> Text:
         """Sentences to their embedding, by the family's own pipeline."""
-        found = self.family.embed(self.encoders, texts)
+        with autocast(self.device, self.dtype):
+            found = self.family.embed(self.encoders, texts)
         return Text(found.tokens.float(), None if found.pooled is None else found.pooled.float())
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,10 @@ class Text:
     def to(self, device: str | torch.device) -> Text:
         return Text(self.tokens.to(device), None if self.pooled is None else self.pooled.to(device))
 
-    def where(self, kept: Tensor, other: Text) -> Text:
-        """This where ``kept`` (b,) bool, elsewhere ``other``, a batch of one or b."""
-        tokens = torch.where(kept[:, None, None], self.tokens, other.tokens)
-        if self.pooled is None or other.pooled is None:
-            return Text(tokens)
-        return Text(tokens, torch.where(kept[:, None], self.pooled, other.pooled))
+
+def has_adapter(network: nn.Module) -> bool:
+    """Whether PEFT has put an adapter on a network."""
+    return bool(getattr(network, "peft_config", None))
 
 
 def join_texts(parts: Sequence[Text]) -> Text:
