@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from lora3d.camera import Array, Camera
 from lora3d.data_prep.drawings import BLUEPRINT, draw, draw_blueprint, random_camera
 from lora3d.data_prep.match import POOR_IOU, Fit, Gallery, fit_view, make_gallery, turn_for
-from lora3d.data_prep.shapes import Look, look_of
+from lora3d.data_prep.shapes import Look, is_box, look_of, turn_tiles
 from lora3d.data_prep.sheets import show_sheets
 from lora3d.data_prep.sources import Asset, Drawing
 from lora3d.dataset_rows import Row, encode_rows, to_bytes
@@ -246,6 +246,8 @@ def _cropped(rgba: Array) -> Array:
 
 def _rows(task: Task, mesh: Mesh, references: list[Reference], warnings: list[str]) -> list[Row]:
     asset, grid = task.asset, task.grid
+    # One rendering serves the four sides of a box.
+    front = to_bytes(render_tiles(mesh, grid)) if is_box(grid) else None
     turned: dict[float, tuple[Array, bytes]] = {}
     rows = []
     for reference, name in zip(references, row_ids(asset.file, references), strict=True):
@@ -253,7 +255,9 @@ def _rows(task: Task, mesh: Mesh, references: list[Reference], warnings: list[st
         if turn_deg not in turned:
             own = turn(mesh, turn_deg)
             turned[turn_deg] = (
-                render_tiles(own, grid),
+                to_bytes(render_tiles(own, grid))
+                if front is None
+                else turn_tiles(grid, front, round(turn_deg / 90)),
                 glb_bytes(own, name=asset.caption or Path(asset.file).stem),
             )
         tiles, glb = turned[turn_deg]
@@ -283,13 +287,13 @@ def _rows(task: Task, mesh: Mesh, references: list[Reference], warnings: list[st
 
 
 def with_reference(grid: ViewGrid, tiles: Array, pixels: Array) -> Array:
-    """A copy of tiles (cells, t, t, 3) with a drawing (h, w, 4) uint8 in the grid's reference cells."""
+    """A copy of tiles (cells, t, t, 3) uint8 with a drawing (h, w, 4) uint8 in the grid's reference cells."""
     tiles = tiles.copy()
     rgb, alpha = fit_reference(grid, pixels.astype(np.float32) / 255)
     for i in grid.indices("reference"):
-        tiles[i] = rgb
+        tiles[i] = to_bytes(rgb)
     for i in grid.indices("reference_alpha"):
-        tiles[i] = alpha[..., None]
+        tiles[i] = to_bytes(alpha)[..., None]
     return tiles
 
 

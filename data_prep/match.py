@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,14 +21,19 @@ from lora3d.grid import PRESETS, ViewGrid
 from lora3d.mesh import Mesh
 from lora3d.render import render
 
-SIZE = 48
+# Pictures are this large while viewpoints are fitted, and this large for the search over all sides.
+SIZE, COARSE = 48, 24
 FILL = 0.9
 AZIMUTHS = tuple(range(0, 360, 15))
 ELEVATIONS = (0, 15, 30, 45, 60, 90)
 LOWEST, HIGHEST = -20.0, 90.0
 # Opening angles that are tried where an orthographic view fits less than well.
 LENSES, GOOD_IOU = (25.0, 45.0), 0.95
+# How far places move, seen at which size, and how many of them go on.
 STEPS = (7.5, 3.75, 1.9)
+# So many places of the coarse search are looked at again in full size, and so many of those, less than this below
+# the best, are refined.
+PLACES, STARTS, BELOW = 8, 4, 0.06
 # What colours and inner edges may outweigh in IoU; and what the front is preferred by, between equals.
 COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
 # Shading changes brightness, and a drawn outline is no inner edge: brightness counts less than hue, and this
@@ -81,7 +87,7 @@ class Gallery:
 def make_gallery(mesh: Mesh) -> Gallery:
     """The coarse pictures of a normalised mesh, for all its drawings."""
     views = tuple((float(a), float(e), None) for e in ELEVATIONS for a in AZIMUTHS)
-    return Gallery(mesh, views, _render_frames(mesh, views))
+    return Gallery(mesh, views, _render_frames(mesh, views, COARSE))
 
 
 def fit_view(
@@ -95,38 +101,54 @@ def fit_view(
 
     What is stated is kept; the rest is searched. Between equals the one nearest to the front wins.
     """
-    target = _drawing_frame(drawing)
+    target, small = _drawing_frames(drawing)
     stated = azimuth_deg is not None, elevation_deg is not None
-    if stated == (False, False):
-        coarse = _judge(gallery.frames, gallery.views, target)
-        starts = _distinct(coarse, 4)
-    else:
+    views, frames = gallery.views, gallery.frames
+    if any(stated):
         azimuths = AZIMUTHS if azimuth_deg is None else (azimuth_deg % 360,)
         elevations = ELEVATIONS if elevation_deg is None else (elevation_deg,)
         views = tuple((float(a), float(e), None) for e in elevations for a in azimuths)
-        starts = _distinct(_judge(_render_frames(gallery.mesh, views), views, target), 4)
-    starts = [start for start in starts if start.score > starts[0].score - 0.15]
+        frames = _render_frames(gallery.mesh, views, COARSE)
+    places = _distinct(_judge(frames, views, small), PLACES)
+    starts = _look_again(gallery.mesh, places, None, target)[:STARTS]
+    starts = [start for start in starts if start.score > starts[0].score - BELOW]
     found = _refine(gallery.mesh, starts, stated, target)
     for lens in LENSES if found.iou < GOOD_IOU else ():
         # Perspective shifts the outline as a little elevation would, so that the search begins anew, from the
         # best of a few places.
-        views = tuple((start.azimuth_deg, start.elevation_deg, lens) for start in (found, *starts[:2]))
-        again = max(_judge(_render_frames(gallery.mesh, views), views, target), key=lambda fit: fit.score)
-        found = max(found, _refine(gallery.mesh, [again], stated, target), key=lambda fit: fit.score)
+        again = _look_again(gallery.mesh, [found, *starts[:2]], lens, target)[:1]
+        found = max(found, _refine(gallery.mesh, again, stated, target), key=lambda fit: fit.score)
     return found
+
+
+def _look_again(mesh: Mesh, fits: list[Fit], fov_deg: float | None, target: Frames) -> list[Fit]:
+    """The places of some fits, judged in full size through a lens, the best first."""
+    views = tuple((fit.azimuth_deg, fit.elevation_deg, fov_deg) for fit in fits)
+    return sorted(_judge(_render_frames(mesh, views, SIZE), views, target), key=lambda fit: -fit.score)
 
 
 def _refine(mesh: Mesh, fits: list[Fit], stated: tuple[bool, bool], target: Frames) -> Fit:
     """The best place found from the given ones by halving steps; what is stated does not move."""
     for step in STEPS:
-        moves = [
-            (0.0 if stated[0] else a * step, 0.0 if stated[1] else e * step)
-            for a in (-1, 0, 1)
-            for e in (-1, 0, 1)
-        ]
-        fits = [_improve(mesh, fit, moves, target) for fit in fits]
+        fits = [_improve(mesh, fit, step, stated, target) for fit in fits]
         fits = sorted(fits, key=lambda fit: -fit.score)[: 2 if step == STEPS[0] else 1]
     return fits[0]
+
+
+def _improve(mesh: Mesh, fit: Fit, step: float, stated: tuple[bool, bool], target: Frames) -> Fit:
+    """The best of a fit and its neighbours a step to each side, above and below."""
+    azimuth, elevation = fit.azimuth_deg, fit.elevation_deg
+    places = set()
+    if not stated[0]:
+        places |= {((azimuth + move) % 360, elevation) for move in (-step, step)}
+    if not stated[1]:
+        places |= {(azimuth, min(max(elevation + move, LOWEST), HIGHEST)) for move in (-step, step)}
+    views = tuple((*place, fit.fov_deg) for place in sorted(places - {(azimuth, elevation)}))
+    if not views:
+        return fit
+    return max(
+        [fit, *_judge(_render_frames(mesh, views, SIZE), views, target)], key=lambda found: found.score
+    )
 
 
 def nearest_side(azimuth_deg: float) -> float:
@@ -152,20 +174,6 @@ def turn_for(grid: ViewGrid, azimuth_deg: float) -> float:
     return nearest_side(azimuth_deg) if all(along) else azimuth_deg % 360
 
 
-def _improve(mesh: Mesh, fit: Fit, moves: list[tuple[float, float]], target: Frames) -> Fit:
-    """The best of the fit itself and its neighbours; a fit that was not judged yet has a score below 0."""
-    places = {
-        ((fit.azimuth_deg + a) % 360, min(max(fit.elevation_deg + e, LOWEST), HIGHEST), fit.fov_deg)
-        for a, e in moves
-    }
-    if fit.score >= 0:
-        places.discard((fit.azimuth_deg, fit.elevation_deg, fit.fov_deg))
-    views = tuple(sorted(places, key=str))
-    if not views:
-        return fit
-    return max([fit, *_judge(_render_frames(mesh, views), views, target)], key=lambda found: found.score)
-
-
 def _distinct(fits: list[Fit], count: int) -> list[Fit]:
     """The best few that are no neighbours of each other."""
     chosen: list[Fit] = []
@@ -183,8 +191,9 @@ def _distinct(fits: list[Fit], count: int) -> list[Fit]:
 
 
 def _judge(frames: Frames, views: tuple[tuple[float, float, float | None], ...], target: Frames) -> list[Fit]:
+    rim = RIM * target.cover.shape[1] // SIZE
     found = compare(
-        frames.cover, frames.colour, frames.edges, target.cover[0], target.colour[0], target.edges[0], RIM
+        frames.cover, frames.colour, frames.edges, target.cover[0], target.colour[0], target.edges[0], rim
     )
     front = np.cos(np.radians([view[0] for view in views]))
     score = found @ (1.0, COLOUR, EDGES) + FRONT * front
@@ -194,21 +203,27 @@ def _judge(frames: Frames, views: tuple[tuple[float, float, float | None], ...],
     ]
 
 
-def _drawing_frame(drawing: Array) -> Frames:
+def _drawing_frames(drawing: Array) -> tuple[Frames, Frames]:
+    """A drawing framed as the model's pictures are, of SIZE and of COARSE."""
     rgb, cover = fit_reference(_FRAME, drawing)
-    background = np.asarray(_FRAME.background, np.float32) * (1 - cover[..., None])
-    straight = (rgb - background) / np.maximum(cover[..., None], 1e-6)
-    return _frames(np.append(straight, cover[..., None], axis=-1)[None], np.empty((0, SIZE, SIZE, 3)))
+    background = np.asarray(_FRAME.background, np.float32)
+    tile = np.append(rgb - background * (1 - cover[..., None]), cover[..., None], axis=-1)
+    found = []
+    for size in (SIZE, COARSE):
+        small = tile.reshape(size, SIZE // size, size, SIZE // size, 4).mean(axis=(1, 3))
+        small[..., :3] /= np.maximum(small[..., 3:], 1e-6)
+        found.append(_frames(small[None], np.empty((0, size, size, 3))))
+    return found[0], found[1]
 
 
-def _render_frames(mesh: Mesh, views: tuple[tuple[float, float, float | None], ...]) -> Frames:
-    seen = render(mesh, [framed_camera(mesh, *view) for view in views], SIZE)
+def _render_frames(mesh: Mesh, views: tuple[tuple[float, float, float | None], ...], size: int) -> Frames:
+    seen = render(mesh, [framed_camera(mesh, *view) for view in views], size)
     return _frames(seen.rgba, seen.normal)
 
 
 def _frames(rgba: Array, normals: Array) -> Frames:
-    n = len(rgba)
-    sizes = (n, SIZE, SIZE), (n, 4, SIZE, SIZE), (n, 1, SIZE, SIZE)
+    n, size = rgba.shape[:2]
+    sizes = (n, size, size), (n, 4, size, size), (n, 1, size, size)
     cover, colour, edges = (np.empty(shape, np.float32) for shape in sizes)
     features(rgba.astype(np.float32), normals.astype(np.float32), BRIGHTNESS, cover, colour, edges)
     return Frames(cover, colour, edges)
@@ -217,7 +232,7 @@ def _frames(rgba: Array, normals: Array) -> Frames:
 def framed_camera(mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg: float | None) -> Camera:
     """A camera on an orbit in which the mesh's outline is centred and its longer side fills FILL."""
     if fov_deg is None:
-        pose = orbit(azimuth_deg, elevation_deg, 1.5, ortho_scale=1.0).matrix
+        pose = _level(azimuth_deg, elevation_deg).matrix
         x, y = pose[:3, :2].T.astype(np.float32) @ mesh.vertices.T
         left, right, bottom, top = (float(edge) for edge in (x.min(), x.max(), y.min(), y.max()))
         pose[:3, 3] += pose[:3, :2] @ ((left + right) / 2, (bottom + top) / 2)
@@ -235,6 +250,12 @@ def framed_camera(mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg:
     low, high = _tangents(mesh, pose)
     half = float(np.abs([low, high]).max()) / FILL
     return Camera(tuple(pose.ravel().tolist()), math.degrees(2 * math.atan(half)))
+
+
+@lru_cache(maxsize=1024)
+def _level(azimuth_deg: float, elevation_deg: float) -> Camera:
+    """An orthographic camera on the orbit; every model is seen from the same places."""
+    return orbit(azimuth_deg, elevation_deg, 1.5, ortho_scale=1.0)
 
 
 def _tangents(mesh: Mesh, pose: Array) -> tuple[Array, Array]:

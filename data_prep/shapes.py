@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from lora3d.camera import Array, Camera
-from lora3d.grid import PRESETS
+from lora3d.grid import PRESETS, ViewGrid
 from lora3d.mesh import GREY, Mesh
 from lora3d.render import render
 
@@ -94,6 +94,20 @@ def turn_views(views: Array, side: int) -> Array:
     """
     sides = np.roll(views[:4], -side, axis=0)
     return np.stack([*sides, np.rot90(views[4], -side), np.rot90(views[5], side)])
+
+
+def is_box(grid: ViewGrid) -> bool:
+    """Whether `turn_tiles` turns a grid: the cells of `box6` at any resolution, under no light, which would stay."""
+    return grid.cells == PRESETS["box6"].cells and grid.shading == "unlit"
+
+
+def turn_tiles(grid: ViewGrid, tiles: Array, side: int) -> Array:
+    """A copy of the tiles (cells, t, t, c) of a grid that `is_box`, turned as `turn_views` turns six views."""
+    turned = tiles.copy()
+    for channel in ("rgb", "depth"):
+        at = list(grid.indices(channel))
+        turned[at] = turn_views(tiles[at], side)
+    return turned
 
 
 def _close(a: Array, b: Array) -> Array:

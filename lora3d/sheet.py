@@ -9,10 +9,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from lora3d.camera import Array
+from lora3d.dataset_rows import to_bytes
 from lora3d.grid import ViewGrid
 
 SIDE = 80  # pixels of one view
@@ -37,10 +37,10 @@ body:has(#doubt:checked) article:not(.doubt) {{ display: none }}
 
 
 def make_strip(tiles: Array, grid: ViewGrid) -> bytes:
-    """A row's pictures side by side, the drawing first, as WebP; tiles (cells, t, t, 3) float32 in [0, 1]."""
-    chosen = tiles[[*grid.indices("reference"), *grid.indices("rgb")]]
+    """A row's pictures side by side, the drawing first, as WebP; tiles (cells, t, t, 3) as in `Row`."""
+    chosen = to_bytes(tiles[[*grid.indices("reference"), *grid.indices("rgb")]])
     canvas = Image.new("RGB", (SIDE * len(chosen), SIDE))
-    for i, tile in enumerate((chosen * 255 + 0.5).clip(0, 255).astype(np.uint8)):
+    for i, tile in enumerate(chosen):
         canvas.paste(Image.fromarray(tile).resize((SIDE, SIDE), Image.Resampling.BOX), (i * SIDE, 0))
     buffer = io.BytesIO()
     canvas.save(buffer, "WEBP", quality=80, method=2)
