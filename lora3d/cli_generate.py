@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora3d.cli_adapter import add_require, check_terms, files_and_weights
-from lora3d.cli_lift import add_placement
+from lora3d.cli_lift import add_matting, add_placement
 from lora3d.errors import InputError
 from lora3d.formats import FORMATS
+
+if TYPE_CHECKING:
+    from lora3d.generate import Generator
 
 
 def add_generate(add: Callable[..., argparse.ArgumentParser], commands: Any) -> None:
     generate = add("generate", run_generate, "a drawing or a sentence to views and a textured mesh", commands)
     _add_model_flags(generate)
     generate.add_argument("--image", type=Path, help="a drawing on transparent or plain ground")
+    add_matting(generate)
     generate.add_argument("--prompt", help="a sentence")
     generate.add_argument(
         "--batch", type=Path, metavar="CSV", help="a list instead: columns image, prompt, name, seed"
@@ -44,17 +48,15 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.drawing import read_drawing
 
     if args.image is not None:
-        read_drawing(args.image)  # a bad picture is found before seconds are spent on loading
+        read_drawing(args.image, args.matting)  # a bad picture is found before seconds are spent on loading
     given = files_and_weights(args.adapter)
     check_terms(list(given), args.require)
-    from lora3d.generate import load
-
     adapters: dict[str | Path, float] = {file: weight for file, weight in given.items()}
     if (args.batch is None) == (args.image is None and not args.prompt):
         raise InputError("nothing to go by, or too much: give --image, --prompt or both, or --batch alone")
     if args.batch is not None:
         return _generate_batch(args, adapters)
-    generator = load(args.base, adapters, device=args.device, precision=args.precision)
+    generator = _load(args, adapters)
     made = generator.generate(
         args.image,
         args.prompt,
@@ -71,13 +73,18 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _load(args: argparse.Namespace, adapters: dict[str | Path, float]) -> Generator:
+    from lora3d.generate import load
+
+    return load(args.base, adapters, device=args.device, precision=args.precision, matting=args.matting)
+
+
 def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float]) -> dict[str, Any]:
     from lora3d.batch import generate_batch, read_jobs
-    from lora3d.generate import load
 
     jobs = read_jobs(args.batch)
     outcomes = generate_batch(
-        load(args.base, adapters, device=args.device, precision=args.precision),
+        _load(args, adapters),
         jobs,
         args.out,
         format=args.format,

@@ -37,7 +37,16 @@ def add_lift(add: Callable[..., argparse.ArgumentParser], commands: Any) -> None
         "--lods", type=int, default=0, help="further meshes, each of a quarter of the triangles"
     )
     lift.add_argument("--turntable", action="store_true", help="a clip of a turn about it as well (WebP)")
+    add_matting(lift)
     add_placement(lift)
+
+
+def add_matting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--matting",
+        metavar="MODEL",
+        help="for a busy background: a model of rembg, fetched once; plain and transparent ones need none",
+    )
 
 
 def add_placement(parser: argparse.ArgumentParser) -> None:
@@ -117,4 +126,4 @@ def _tiles(args: argparse.Namespace) -> tuple[Array, ViewGrid]:
     from lora3d.drawing import read_tiles
     from lora3d.grid import read_grid
 
-    return read_tiles(args.image, read_grid(args.grid))
+    return read_tiles(args.image, read_grid(args.grid), args.matting)

@@ -12,17 +12,19 @@ from scipy import ndimage
 from lora3d.camera import Array
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, unpack
+from lora3d.matting import cut_out
 
 MAX_PIXELS = 64_000_000
 COVERED = 0.05  # an alpha above this counts as drawn
 
 
-def read_drawing(source: str | Path | IO[bytes]) -> Array:
+def read_drawing(source: str | Path | IO[bytes], matting: str | None = None) -> Array:
     """A picture file to (h, w, 4) float32 sRGB with straight alpha, its background made transparent.
 
     Where the file has no transparency, the plain colour of its border is taken as paper: what is connected
     to the border and within a small distance of that colour becomes transparent. White inside an outline
-    stays. Raises InputError for a file that is no picture, is too large, or shows no object.
+    stays. ``matting`` names a model that tells the object instead, for photographs: see
+    `lora3d.matting.cut_out`. Raises InputError for a file that is no picture, is too large, or shows no object.
     """
     name = getattr(source, "name", source)
     try:
@@ -39,7 +41,7 @@ def read_drawing(source: str | Path | IO[bytes]) -> Array:
             raise
         raise InputError(f"{name}: expected a PNG, JPEG or WebP picture; {error}") from error
     if rgba[..., 3].min() > 0.99:
-        rgba = remove_paper(rgba)
+        rgba = remove_paper(rgba) if matting is None else cut_out(rgba, matting)
     if not (rgba[..., 3] > COVERED).any():
         raise InputError(f"{name}: found no object, only background; draw on transparent or plain paper")
     return rgba
@@ -100,10 +102,12 @@ def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
     return (tile[..., :3] + background * (1 - alpha[..., None])).clip(0, 1), alpha
 
 
-def read_tiles(path: Path, grid: ViewGrid) -> tuple[Array, ViewGrid]:
+def read_tiles(path: Path, grid: ViewGrid, matting: str | None = None) -> tuple[Array, ViewGrid]:
     """A grid picture to its tiles (cells, t, t, 3) float32 in [0, 1], and the grid at the picture's resolution.
 
-    What is transparent becomes the grid's background.
+    What is transparent becomes background: in views the grid's own colour, or where the object has that colour
+    too, one that it does not have. ``matting`` names a model that makes the background of opaque views
+    transparent: see `lora3d.matting.cut_out`.
 
     Raises InputError for a picture that is not rows × columns of square tiles.
     """
@@ -126,5 +130,25 @@ def read_tiles(path: Path, grid: ViewGrid) -> tuple[Array, ViewGrid]:
     sized = grid.with_tile(tile)
     tiles = unpack(sized, canvas)
     ground = np.zeros((len(tiles), 1, 1, 3), np.float32)
-    ground[[*grid.indices("rgb"), *grid.indices("reference")]] = grid.background
+    ground[[*grid.indices("reference")]] = grid.background
+    views = list(grid.indices("rgb"))
+    if matting is not None and views and tiles[views, ..., 3].min() > 0.99:
+        for i in views:
+            tiles[i] = cut_out(tiles[i], matting)
+    # Not mixed at the outline: a mixture with a colour chosen to differ would be baked into the texture.
+    shown = tiles[views][..., 3:] >= 0.5
+    ground[views] = _free_colour(tiles[views][shown[..., 0], :3], grid.background)
+    tiles[views, ..., 3:] = shown
     return tiles[..., :3] * tiles[..., 3:] + ground * (1 - tiles[..., 3:]), sized
+
+
+def _free_colour(colours: Array, wanted: tuple[float, float, float]) -> Array:
+    """``wanted`` unless one of ``colours`` (n, 3) is like it; then the colour (3,) farthest from all of them."""
+    steps = np.linspace(0, 1, 5, dtype=np.float32)
+    choice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
+    choice = np.concatenate([np.array([wanted], np.float32), choice])
+    some = np.unique((colours * 15 + 0.5).astype(np.uint8), axis=0).astype(np.float32) / 15
+    if not len(some):
+        return choice[0]
+    free = np.abs(choice[:, None] - some).max(axis=-1).min(axis=1)
+    return choice[0] if free[0] > 0.15 else choice[free.argmax()]

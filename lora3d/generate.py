@@ -100,12 +100,13 @@ def to_image(picture: Array) -> Image.Image:
 
 @dataclass(frozen=True)
 class Generator:
-    """A loaded base with its adapters; make one with `load`."""
+    """A loaded base with its adapters; make one with `load`. For ``matting`` see `read_drawing`."""
 
     base: Base
     cards: dict[str, AdapterCard]
     weights: dict[str, float]
     dtype: torch.dtype
+    matting: str | None = None
 
     def generate(
         self,
@@ -125,7 +126,7 @@ class Generator:
 
     def reference(self, image: str | Path | Array) -> Reference:
         """The drawing as the grid frames it. Raises InputError for a file that is no drawing."""
-        rgba = read_drawing(image) if isinstance(image, str | Path) else image
+        rgba = read_drawing(image, self.matting) if isinstance(image, str | Path) else image
         return fit_reference(self.base.grid, rgba)
 
     def record(
@@ -158,6 +159,7 @@ class Generator:
             ],
             "license": combine(licenses).license if licenses else None,
             "image": file.name if file else None,
+            "matting": self.matting,
             "image_sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file else None,
             "prompt": prompt,
             "seed": seed,
@@ -270,6 +272,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     grid: ViewGrid | None = None,
+    matting: str | None = None,
 ) -> Generator:
     """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit.
 
@@ -286,4 +289,4 @@ def load(
         name = f"{i}_{Path(path).stem}".replace(".", "_")
         cards[name] = load_adapter(loaded, Path(path), name)
         weights[name] = float(weight)
-    return Generator(loaded, cards, weights, dtype)
+    return Generator(loaded, cards, weights, dtype, matting)
