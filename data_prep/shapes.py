@@ -92,8 +92,9 @@ def turn_views(views: Array, side: int) -> Array:
 
     The four sides move round; top and bottom turn in their planes, in opposite senses.
     """
-    sides = np.roll(views[:4], -side, axis=0)
-    return np.stack([*sides, np.rot90(views[4], -side), np.rot90(views[5], side)])
+    turned = views[[*((i + side) % 4 for i in range(4)), 4, 5]]
+    turned[4], turned[5] = np.rot90(views[4], -side), np.rot90(views[5], side)
+    return turned
 
 
 def is_box(grid: ViewGrid) -> bool:

@@ -21,7 +21,7 @@ from lora3d.grid import ViewGrid, pack, unpack
 MAX_REFERENCE = 4096  # pixels a side; a stored drawing larger than that is not ours
 
 # Of PNG: the filter "up", the colour types by channels; and how hard zlib tries.
-_UP, _COLOUR, _LEVEL = 2, {3: 2, 4: 6}, 4
+_UP, _COLOUR, _LEVEL = 2, {3: 2, 4: 6}, 3
 
 _FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TEXTS = ("caption", "subject", "split", "license", "artist", "source", "file", "drawing")
