@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -28,6 +29,7 @@ from lora3d.recipe import TrainConfig
 from lora3d.train import train
 from tests.conftest import save_toy_base
 from tests.test_train import GRID, make_rows
+from tests.toy_bases import TOY_RUN
 
 
 def start(config: TrainConfig, data: Path, out: Path) -> int:
@@ -69,21 +71,14 @@ def main() -> None:
         top = Path(folder)
         os.environ["LORA3D_CACHE"] = str(top / "cache")
         write_dataset(make_rows(), top / "data", GRID)
-        config = TrainConfig(
+        config = replace(
+            TOY_RUN,
             base=str(save_toy_base(top / "base")),
-            rank=2,
-            targets=("attention",),
             steps=args.steps,
-            batch=1,
-            variants=0,
             validation_share=0.3,
             validate_every=max(4, args.steps // 4),
             patience=0,
-            held_out_every=0,
-            sample_every=0,
             checkpoint_every=max(1, args.steps // 40),
-            device="cpu",
-            precision="fp32",
         )
         run(config, top / "data", top / "whole")  # fills the cache
         began = time.monotonic()

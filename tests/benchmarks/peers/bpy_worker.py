@@ -1,4 +1,7 @@
-"""Blender's Cycles in its own environment, 4 samples a pixel: see pyrender_worker.py for what it reads and answers."""
+"""Blender's Cycles in its own environment, 4 samples a pixel: see pyrender_worker.py for what it reads and answers.
+
+``{"open": FILE}`` is answered with what Blender finds in the file.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import time
 from contextlib import contextmanager
 
 import bpy
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 
 
 @contextmanager
@@ -47,10 +50,33 @@ def build(glb: str) -> None:
     scene.collection.objects.link(lamp)
 
 
+def looked_at(glb: str) -> dict:
+    """What Blender finds in a file: faces, materials with a picture, the box's sides in metres."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.import_scene.gltf(filepath=glb)
+    meshes = [o for o in bpy.context.scene.objects if o.type == "MESH"]
+    corners = [o.matrix_world @ Vector(c) for o in meshes for c in o.bound_box]
+    materials = {s.material for o in meshes for s in o.material_slots if s.material}
+    return {
+        "faces": sum(len(o.data.polygons) for o in meshes),
+        "materials": len(materials),
+        "pictures": sum(
+            any(n.type == "TEX_IMAGE" and n.image and n.image.size[0] for n in m.node_tree.nodes)
+            for m in materials
+        ),
+        "sides": [max(c[i] for c in corners) - min(c[i] for c in corners) for i in range(3)],
+    }
+
+
 def main() -> None:
     shown = ""
     for line in sys.stdin:
         ask = json.loads(line)
+        if "open" in ask:
+            with quiet():
+                found = looked_at(ask["open"])
+            print(json.dumps(found), flush=True)
+            continue
         with quiet():
             if ask["glb"] != shown:
                 build(ask["glb"])
