@@ -116,18 +116,8 @@ def generate_batch(
         workers: processes that lift; 0 lifts in this one.
     """
     out.mkdir(parents=True, exist_ok=True)
-    outcomes: dict[str, Outcome] = {}
-    waiting: list[Waiting] = []
     form = {"format": format, "pivot": pivot, "size": size}
-    for job in jobs:
-        try:
-            found = _look_up(generator, job, out, form, steps, guidance)
-        except InputError as error:
-            found = Outcome(job.name, "failed", str(error))
-        if isinstance(found, Outcome):
-            outcomes[job.name] = found
-        else:
-            waiting.append(found)
+    outcomes, waiting = _look_up_all(generator, jobs, out, form, steps, guidance)
     grid = generator.base.grid
     tasks: list[tuple[Job, Future[Outcome]]] = []
     with Pool(workers) as pool, tqdm(total=len(waiting), unit="model", disable=not progress) as bar:
@@ -165,6 +155,29 @@ class Waiting:
     job: Job
     reference: Reference | None
     record: dict[str, Any]
+
+
+def _look_up_all(
+    generator: Generator,
+    jobs: list[Job],
+    out: Path,
+    form: dict[str, Any],
+    steps: int | None,
+    guidance: float | None,
+) -> tuple[dict[str, Outcome], list[Waiting]]:
+    """What is settled already, by name, and what is to be made."""
+    outcomes: dict[str, Outcome] = {}
+    waiting: list[Waiting] = []
+    for job in jobs:
+        try:
+            found = _look_up(generator, job, out, form, steps, guidance)
+        except InputError as error:
+            found = Outcome(job.name, "failed", str(error))
+        if isinstance(found, Outcome):
+            outcomes[job.name] = found
+        else:
+            waiting.append(found)
+    return outcomes, waiting
 
 
 def _look_up(

@@ -34,8 +34,11 @@ RESAMPLES = 10_000
 SHOWN_ASSETS = 60  # with more, the page grows beyond what a browser likes
 PALETTE_PIXELS = 100_000
 
+_CONSTANTS = {"fscore_threshold": THRESHOLD, "surface_samples": SAMPLES, "bootstrap_resamples": RESAMPLES}
+
 Generate = Callable[[list[Row], int], Array]
 Codec = Callable[[Array], Array]
+Results = list[tuple[Row, dict[str, Judgement]]]
 
 
 def evaluate(
@@ -74,8 +77,6 @@ def evaluate(
     the asset's "reasons" say why. Raises InputError where no row is held out or an answer is not finite.
     """
     grid = dataset.grid
-    if not grid.indices("rgb"):
-        raise InputError(f"grid {grid.name!r} has no rgb cells: there are no views to score")
     rows = _held_out(dataset, limit)
     yardstick = _survey(dataset, rows)
     generators = {"base": base} if adapter is None else {"base": base, "adapter": adapter}
@@ -96,18 +97,16 @@ def evaluate(
         "dataset": dataset.content_hash,
         "rows": len(rows),
         "seed": seed,
-        "fscore_threshold": THRESHOLD,
-        "surface_samples": SAMPLES,
-        "bootstrap_resamples": RESAMPLES,
+        **_CONSTANTS,
         **(settings or {}),
     }
-    first = {asset_of(row): result for row, result in reversed(results)}
-    meshes = [replace(s, meshes={k: j.picture for k, j in first[s.asset].items()}) for s in shown]
-    _write(report, meshes, out)
+    _write(report, shown, results, out)
     return report
 
 
-def _write(report: dict[str, Any], shown: list[Shown], out: Path) -> None:
+def _write(report: dict[str, Any], shown: list[Shown], results: Results, out: Path) -> None:
+    first = {asset_of(row): result for row, result in reversed(results)}
+    shown = [replace(s, meshes={k: j.picture for k, j in first[s.asset].items()}) for s in shown]
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
@@ -195,6 +194,8 @@ def asset_of(row: Row) -> str:
 
 
 def _held_out(dataset: Dataset, limit: int | None) -> list[Row]:
+    if not dataset.grid.indices("rgb"):
+        raise InputError(f"grid {dataset.grid.name!r} has no rgb cells: there are no views to score")
     rows = list(dataset.rows("test"))
     assets = list(dict.fromkeys(asset_of(row) for row in rows))[:limit]
     rows = [row for row in rows if asset_of(row) in set(assets)]
@@ -276,9 +277,7 @@ def _answers(
             yield row, {name: tiles.clip(0, 1) for name, tiles in answers.items()}
 
 
-def _report(
-    results: list[tuple[Row, dict[str, Judgement]]], yardstick: _Yardstick, adapted: bool
-) -> dict[str, Any]:
+def _report(results: Results, yardstick: _Yardstick, adapted: bool) -> dict[str, Any]:
     assets: dict[str, list[tuple[Row, dict[str, Judgement]]]] = {}
     for row, result in results:
         assets.setdefault(asset_of(row), []).append((row, result))
