@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.kill_resume --kills 30 --steps 200
 
-Each trial starts the run, kills it after a random share of the time that an undisturbed one takes (loading and
-saving included), resumes it, and compares the result with the undisturbed run's. Every other trial is killed a
-second time while it resumes. Exits 1 if any differs. Children are forked from one process, so that nothing is
+Each trial starts the run, kills it a random part of a second after a random step (before the first too, while it
+loads), resumes it, and compares the result with the undisturbed run's. Every other trial is killed a second time while
+it resumes. Exits 1 if any differs. Children are forked from one process, so that nothing is
 imported sixty times; one thread each, since forks and OpenMP's threads do not mix.
 """
 
@@ -45,11 +45,22 @@ def start(config: TrainConfig, data: Path, out: Path) -> int:
         os._exit(1)
 
 
-def run(config: TrainConfig, data: Path, out: Path, kill_after: float | None = None) -> bool:
-    """True if the run ended by itself, in success; False if it was killed. Exits where it fails."""
+def steps_logged(out: Path) -> int:
+    log = out / "train.log.jsonl"
+    return log.read_text().count('"loss"') if log.exists() else 0
+
+
+def run(config: TrainConfig, data: Path, out: Path, kill_after: int | None = None) -> bool:
+    """True if the run ended by itself, in success; False if it was killed. Exits where it fails.
+
+    kill_after: that many steps stand in the log.
+    """
     child = start(config, data, out)
     if kill_after is not None:
-        time.sleep(kill_after)
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while steps_logged(out) < kill_after and os.waitid(os.P_PID, child, ended) is None:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.2) + (random.uniform(0, 1) if kill_after == 0 else 0))
         os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
@@ -90,10 +101,10 @@ def main() -> None:
         same = killed = 0
         for trial in range(args.kills):
             out = top / f"trial{trial}"
-            killed += not run(config, top / "data", out, random.uniform(0, whole))
+            killed += not run(config, top / "data", out, random.randrange(args.steps))
             step = max((p.name for p in (out / "checkpoints").glob("step-*")), default="none")
             if trial % 2:
-                killed += not run(config, top / "data", out, random.uniform(0, whole / 2))
+                killed += not run(config, top / "data", out, random.randrange(args.steps))
             run(config, top / "data", out)
             found = (out / "adapter.safetensors").read_bytes() == wanted
             same += found
