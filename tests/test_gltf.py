@@ -24,8 +24,8 @@ from tests.toy_gltf import (
     Builder,
     canonical,
     corners,
-    volume,
 )
+from tests.toy_meshes import volume
 
 # -- accessors ----------------------------------------------------------------------------------------
 

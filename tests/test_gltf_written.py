@@ -31,8 +31,8 @@ from tests.toy_gltf import (
     Builder,
     canonical,
     needs_art,
-    volume,
 )
+from tests.toy_meshes import volume
 
 # -- the writer ---------------------------------------------------------------------------------------
 

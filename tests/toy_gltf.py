@@ -96,11 +96,6 @@ def corners(mesh: Mesh) -> np.ndarray:
     return mesh.vertices[mesh.faces]
 
 
-def volume(mesh: Mesh) -> float:
-    a, b, c = corners(mesh).astype(float).transpose(1, 0, 2)
-    return float((np.cross(a, b) * c).sum() / 6)
-
-
 def canonical(mesh: Mesh) -> list[tuple]:
     """Faces as sorted tuples of everything their corners carry: what a round trip must keep."""
     rows = []
