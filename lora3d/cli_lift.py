@@ -36,6 +36,7 @@ def add_lift(add: Callable[..., argparse.ArgumentParser], commands: Any) -> None
     lift.add_argument(
         "--lods", type=int, default=0, help="further meshes, each of a quarter of the triangles"
     )
+    lift.add_argument("--normal-map", action="store_true", help="the fine surface's normals (GLB, glTF)")
     lift.add_argument("--turntable", action="store_true", help="a clip of a turn about it as well (WebP)")
     add_matting(lift)
     add_placement(lift)
@@ -65,6 +66,8 @@ def run_lift(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"--slices, --lods, --pivot and --size make meshes: expected {', '.join(MESHES)}, found {format!r}"
         )
+    if args.normal_map and (format not in ("glb", "gltf") or args.slices is not None):
+        raise InputError(f"--normal-map goes with --grid into glb or gltf, found {format!r}")
     name = args.out.stem
     files: dict[str, bytes] = {}
     facts: dict[str, Any] = {}
@@ -91,7 +94,9 @@ def _meshes(args: argparse.Namespace) -> list[Mesh]:
     if args.slices is None:
         from lora3d.lift import lift_levels
 
-        return lift_levels(*_tiles(args), budgets, method=args.lift, texture=args.texture)
+        return lift_levels(
+            *_tiles(args), budgets, method=args.lift, texture=args.texture, normal_map=args.normal_map
+        )
     from lora3d.lift.slices import lift_slices, read_slices
 
     stack = read_slices(args.image)

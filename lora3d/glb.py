@@ -12,13 +12,13 @@ from PIL import Image
 
 from lora3d.camera import Array
 from lora3d.gltf_material import NEAREST, WRAPS
-from lora3d.mesh import FROM_Y_UP, Material, Mesh, MeshError, face_normals, unique_rows
+from lora3d.mesh import FROM_Y_UP, Material, Mesh, MeshError, face_normals, face_tangents, unique_rows
 
 Json = dict[str, Any]
 
 VERTICES, INDICES = 34962, 34963  # glTF's names for the two kinds of buffer view
 LINEAR = 9729
-ATTRIBUTES = (("POSITION", 3), ("NORMAL", 3), ("TEXCOORD_0", 2), ("COLOR_0", 4))
+ATTRIBUTES = (("POSITION", 3), ("NORMAL", 3), ("TANGENT", 4), ("TEXCOORD_0", 2), ("COLOR_0", 4))
 
 
 def write_glb(
@@ -105,22 +105,28 @@ def _primitives(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) ->
 
 
 def _has(mesh: Mesh, name: str) -> bool:
+    if name in ("NORMAL", "TANGENT") and any(m.normal_map is not None for m in mesh.materials):
+        return True
     names = {"NORMAL": "corner_normal", "TEXCOORD_0": "corner_uv", "COLOR_0": "corner_color"}
-    return name == "POSITION" or getattr(mesh, names[name]) is not None
+    return name == "POSITION" or (name in names and getattr(mesh, names[name]) is not None)
 
 
 def _corner_table(mesh: Mesh) -> Array:
-    """All attributes of every corner side by side in glTF's frame, (f, 3, 3 + 3 + 2 + 4) float32 at most."""
+    """All attributes of every corner side by side in glTF's frame, (f, 3, 3 + 3 + 4 + 2 + 4) float32 at most."""
     to_gltf = FROM_Y_UP.astype(np.float32)  # row vectors times it: the inverse of reading
     columns = [mesh.vertices[mesh.faces] @ to_gltf]
-    if mesh.corner_normal is not None:
-        normal = mesh.corner_normal
+    if _has(mesh, "NORMAL"):
+        flat = np.repeat(face_normals(mesh)[:, None], 3, axis=1)
+        normal = flat if mesh.corner_normal is None else mesh.corner_normal
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         good = np.abs(length - 1) < 1e-4  # what is exact stays exact
         normal = np.where(good, normal, normal / np.where(length > 0, length, 1))
         normal = np.where(length > 0, normal, face_normals(mesh)[:, None])
         flat = np.linalg.norm(normal, axis=-1, keepdims=True) == 0
         columns.append(np.where(flat, np.array([0, 0, 1], np.float32), normal).astype(np.float32) @ to_gltf)
+    if _has(mesh, "TANGENT"):
+        tangent = np.repeat(_safe_tangents(mesh)[:, None], 3, axis=1)
+        columns.append(np.concatenate([tangent[..., :3] @ to_gltf, tangent[..., 3:]], axis=-1))
     if mesh.corner_uv is not None:
         columns.append(mesh.corner_uv)
     if mesh.corner_color is not None:
@@ -128,13 +134,20 @@ def _corner_table(mesh: Mesh) -> Array:
     return np.concatenate(columns, axis=-1).astype(np.float32)
 
 
+def _safe_tangents(mesh: Mesh) -> Array:
+    """`face_tangents`, with any unit vector where a face has no area on the texture: (f, 4) float32."""
+    tangent = face_tangents(mesh)
+    tangent[~tangent.any(axis=1)] = (1, 0, 0, 1)
+    return tangent
+
+
 def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> list[Json]:
     textures: dict[tuple[Any, ...], int] = {}
     images: dict[int, int] = {}
     used: set[str] = set()
     written = []
-    for index in order:
-        material = mesh.materials[index]
+    for which in order:
+        material = mesh.materials[which]
         factor = [min(max(float(x), 0.0), 1.0) for x in material.base_color]
         pbr: Json = {"baseColorFactor": factor, "metallicFactor": 0.0, "roughnessFactor": 1.0}
         fields: Json = {"pbrMetallicRoughness": pbr}
@@ -160,7 +173,11 @@ def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> 
         if material.texture is not None:
             if mesh.corner_uv is None:
                 raise MeshError(f"material {material.name!r} has a texture, but the mesh has no corner_uv")
-            pbr["baseColorTexture"] = {"index": _texture(doc, chunks, material, textures, images)}
+            index = _texture(doc, chunks, material.texture, material, textures, images)
+            pbr["baseColorTexture"] = {"index": index}
+        if material.normal_map is not None:
+            index = _texture(doc, chunks, material.normal_map, material, textures, images)
+            fields["normalTexture"] = {"index": index}
         written.append(fields)
     if used:
         doc["extensionsUsed"] = sorted({*doc.get("extensionsUsed", ()), *used})
@@ -170,13 +187,12 @@ def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> 
 def _texture(
     doc: Json,
     chunks: list[bytes],
+    pixels: Array,
     material: Material,
     textures: dict[tuple[Any, ...], int],
     images: dict[int, int],
 ) -> int:
     """The texture's index; equal arrays and samplers are written once."""
-    pixels = material.texture
-    assert pixels is not None
     key = (id(pixels), material.wrap, material.filter)
     if key in textures:
         return textures[key]

@@ -31,6 +31,8 @@ class Material:
         name: as in the file.
         base_color: LINEAR rgba, multiplies the texture and the corner colours.
         texture: (h, w, 4) uint8, sRGB, straight alpha, rows top-down; None: base_color alone.
+        normal_map: (h, w, 4) uint8, opaque, unit normals n/2 + 1/2 in the axes of `face_tangents` and the normal;
+            written to GLB and glTF, drawn by no renderer of ours.
         wrap: what lies beyond the texture's edges, horizontally and vertically.
         filter: how the texture is magnified; ``nearest`` is for pixel art.
         alpha_mode: ``OPAQUE`` ignores alpha, ``MASK`` cuts at alpha_cutoff, ``BLEND`` composes.
@@ -43,6 +45,7 @@ class Material:
     name: str = ""
     base_color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     texture: Array | None = None
+    normal_map: Array | None = None
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
     filter: Literal["linear", "nearest"] = "linear"
     alpha_mode: Literal["OPAQUE", "MASK", "BLEND"] = "OPAQUE"
@@ -125,6 +128,26 @@ def face_normals(mesh: Mesh) -> Array:
     cross = np.cross(b - a, c - a)
     length = np.linalg.norm(cross, axis=1, keepdims=True)
     return (cross / np.where(length > 0, length, 1.0)).astype(np.float32)
+
+
+def face_tangents(mesh: Mesh) -> Array:
+    """Where the texture's right lies on each face: (f, 4) float32, a unit vector in its plane and w = ±1.
+
+    Up on the texture is w · (normal × tangent) (glTF 2.0, section 3.7.2.1); zero where a face has no area on the
+    texture. Raises MeshError without texture coordinates.
+    """
+    if mesh.corner_uv is None:
+        raise MeshError("tangents follow texture coordinates: the mesh has no corner_uv")
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    uv = mesh.corner_uv.astype(np.float64)
+    (e1, e2), (s, t) = ((x[:, 1] - x[:, 0], x[:, 2] - x[:, 0]) for x in (corners, uv))
+    area = (s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0])[:, None]
+    sign = np.sign(area)
+    right = sign * (e1 * t[:, 1:] - e2 * s[:, 1:])
+    length = np.linalg.norm(right, axis=1, keepdims=True)
+    right = right / np.where(length > 0, length, 1.0)
+    # v grows downward: a face that lies on its texture as seen from outside has a negative area there.
+    return np.concatenate([right, -sign], axis=1).astype(np.float32)
 
 
 def normalise(mesh: Mesh) -> Mesh:

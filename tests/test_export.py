@@ -17,7 +17,7 @@ from lora3d.errors import InputError
 from lora3d.export import AI_MADE, model_files, placed, view_files
 from lora3d.formats import FORMATS, MESHES, PIVOTS
 from lora3d.grid import PRESETS
-from lora3d.lift import lift
+from lora3d.lift import lift, lift_levels
 from lora3d.lift.voxels import cubes, lift_voxels
 from lora3d.mesh import Mesh, glb_bytes, load_mesh
 from lora3d.metrics import psnr
@@ -153,6 +153,8 @@ def test_the_khronos_validator_has_nothing_to_say(model, validator, tmp_path):
     tiles = render_tiles(model, GRID)
     files = model_files(model, "textured", "glb", RECORD) | model_files(model, "two files", "gltf", RECORD)
     files |= view_files(tiles, GRID, "relief", "relief", RECORD)
+    bumpy = lift_levels(tiles, GRID, (500,), texture=64, normal_map=True)[0]
+    files |= model_files(bumpy, "normal map", "glb", RECORD)
     files["cubes.glb"] = glb_bytes(cubes(lift_voxels(tiles, GRID, 12, mesh=model)))
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)

@@ -18,6 +18,8 @@ from lora3d.mesh import (
     Material,
     Mesh,
     MeshError,
+    face_normals,
+    face_tangents,
     glb_bytes,
     load_glb_bytes,
     load_mesh,
@@ -235,3 +237,25 @@ def test_a_draco_file_equals_its_unpacked_twin():
     assert np.allclose(packed.vertices.min(axis=0), plain.vertices.min(axis=0), atol=1e-2)
     assert np.allclose(packed.vertices.max(axis=0), plain.vertices.max(axis=0), atol=1e-2)
     assert packed.materials[0].texture is not None and packed.corner_uv is not None
+
+
+@pytest.mark.parametrize("turned", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_tangents_point_where_the_texture_does(turned):
+    """A picture on a wall, perhaps mirrored: right and up on it are where u grows and v shrinks."""
+    corners = np.array([[0, 0, 0], [2, 0, 0], [0, 0, 3]], np.float32)  # seen from −y
+    uv = np.array([[0.2, 0.8], [0.8, 0.8], [0.2, 0.2]], np.float32)
+    uv = (uv - 0.5) * turned + 0.5
+    faces = np.array([[0, 1, 2]], np.int32)
+    relief = np.full((4, 4, 4), (128, 128, 255, 255), np.uint8)
+    material = Material(normal_map=relief, texture=relief)
+    mesh = Mesh(corners, faces, np.zeros(1, np.int32), (material,), corner_uv=uv[None].astype(np.float32))
+    tangent = face_tangents(mesh)[0]
+    up = np.cross(face_normals(mesh)[0], tangent[:3]) * tangent[3]
+    assert np.allclose(tangent[:3], [turned[0], 0, 0]) and np.allclose(up, [0, 0, turned[1]])
+    data = glb_bytes(mesh)
+    size = struct.unpack_from("<I", data, 12)[0]
+    doc, binary = json.loads(data[20 : 20 + size]), data[28 + size :]
+    accessor = doc["accessors"][doc["meshes"][0]["primitives"][0]["attributes"]["TANGENT"]]
+    start = doc["bufferViews"][accessor["bufferView"]]["byteOffset"] + accessor["byteOffset"]
+    assert np.allclose(np.frombuffer(binary, "<f4", 4, start), [turned[0], 0, 0, turned[0] * turned[1]])
+    assert "normalTexture" in doc["materials"][0]

@@ -13,8 +13,9 @@ from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.lift import lift, lift_levels
 from lora3d.lift.surface import is_closed, volume
+from lora3d.lift.texture import _texels
 from lora3d.lift.views import read_views
-from lora3d.mesh import Material, Mesh, glb_bytes, normalise
+from lora3d.mesh import Material, Mesh, face_normals, face_tangents, glb_bytes, normalise
 from lora3d.metrics import fscore_chamfer, psnr
 from lora3d.render import render, render_tiles
 
@@ -116,6 +117,29 @@ def test_views_of_different_tone_are_brought_to_one():
         tiles[i][tiles[d][..., 0] > 0] += 0.06 * (-1) ** k
     texture = lift(tiles, GRID, texture=128).materials[0].texture[..., :3] / 255
     assert texture.reshape(-1, 3).std(axis=0).max() < 0.02
+
+
+def test_a_normal_map_says_how_the_fine_surface_bends():
+    """A ball of few triangles: its map's normals, turned into the world, point away from the centre."""
+    tiles = render_tiles(SHAPES["ball"], GRID)
+    mesh = lift_levels(tiles, GRID, (300,), texture=256, normal_map=True)[0]
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    face, position = _texels(mesh.corner_uv.astype(np.float64), corners, 256)
+    used = face >= 0
+    local = mesh.materials[0].normal_map[used, :3] / 127.5 - 1
+    out, tangent = face_normals(mesh)[face[used]], face_tangents(mesh)[face[used]]
+    up = np.cross(out, tangent[:, :3]) * tangent[:, 3:]
+    normal = local[:, :1] * tangent[:, :3] + local[:, 1:2] * up + local[:, 2:] * out
+    away = position[used] / np.linalg.norm(position[used], axis=1, keepdims=True)
+    bent, flat = ((n * away).sum(axis=1) for n in (normal, out))
+    assert np.median(bent) > np.cos(np.radians(3)) > np.median(flat)
+    assert np.mean(bent > flat) > 0.75
+
+
+def test_a_normal_map_needs_colours_without_light():
+    grid = replace(GRID, shading="studio")
+    with pytest.raises(InputError, match="lit twice"):
+        lift_levels(render_tiles(SHAPES["ball"], grid), grid, (300,), normal_map=True)
 
 
 def test_levels_of_detail_are_one_solid_ever_coarser():

@@ -15,7 +15,7 @@ from lora3d.grid import ViewGrid
 from lora3d.lift.fuse import HALF, signed_field
 from lora3d.lift.hull import hull_field
 from lora3d.lift.surface import clear, extract
-from lora3d.lift.texture import bake
+from lora3d.lift.texture import bake, field_normals
 from lora3d.lift.views import UNKNOWN, GridViews, read_views
 from lora3d.mesh import Material, Mesh
 from lora3d.render import render
@@ -46,6 +46,7 @@ def lift_levels(
     texture: int = 512,
     resolution: int | None = None,
     seed: int = 0,
+    normal_map: bool = False,
 ) -> list[Mesh]:
     """Levels of detail: closed meshes of one solid, each with a baked texture, in the grid's frame.
 
@@ -58,21 +59,25 @@ def lift_levels(
         texture: side of the square texture in texels.
         resolution: voxels along the side of the solid's cube; by default 1.5 a pixel, from 64 to 160.
         seed: of ``normals`` and ``field``; the others draw no numbers.
+        normal_map: bake the fine surface's normals too; for grids without light of their own.
 
     Raises InputError for an unknown method, a budget that no solid fits, a grid without the cells that the
-    method needs, and tiles that show no object.
+    method needs, a normal map where light is in the colours, and tiles that show no object.
     """
     if min(budgets) < 100 or texture < 16:
         found = f"{min(budgets)} and {texture}"
         raise InputError(f"a lift needs at least 100 faces and a 16 px texture, found {found}")
+    if normal_map and grid.shading == "studio":
+        raise InputError(f"a normal map would be lit twice: grid {grid.name!r} has its light in the colours")
     views = read_views(tiles, grid)
     n = min(max(grid.tile * 3 // 2, 64), 160) if resolution is None else resolution
     field = solid_field(views, n, method=method, seed=seed)
     shapes = [extract(field, HALF, faces) for faces in budgets]
     if not has_depth(views):
         views = _with_depth_of(views, *shapes[0])
+    fine = field_normals(field, HALF) if normal_map else None
     # Studio grids carry their light in the colours: lit again, it would count twice.
-    return [bake(*shape, views, texture, unlit=grid.shading == "studio") for shape in shapes]
+    return [bake(*shape, views, texture, unlit=grid.shading == "studio", fine=fine) for shape in shapes]
 
 
 def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None, seed: int = 0) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.spatial import cKDTree
 from lora3d.camera import Array
 from lora3d.lift.fuse import in_frame, pack, project
 from lora3d.lift.views import NEIGHBOURS, UNKNOWN, GridViews
-from lora3d.mesh import Material, Mesh, MeshError, face_normals
+from lora3d.mesh import Material, Mesh, MeshError, face_normals, face_tangents
 from lora3d.render import render
 
 RIM_WEIGHT = 0.02
@@ -200,10 +201,18 @@ def _spread(colour: Array, seen: Array, points: Array, normals: Array) -> Array:
     return colour
 
 
-def bake(vertices: Array, faces: Array, views: GridViews, size: int, *, unlit: bool) -> Mesh:
+def bake(
+    vertices: Array,
+    faces: Array,
+    views: GridViews,
+    size: int,
+    *,
+    unlit: bool,
+    fine: Callable[[Array], Array] | None = None,
+) -> Mesh:
     """The mesh with one material whose texture (size, size) is baked from the views; unlit: see `Material`.
 
-    vertices (v, 3) float32, faces (f, 3) int32, closed and outward.
+    vertices (v, 3) float32, faces (f, 3) int32, closed and outward; fine: see `paint`.
     """
     plain = Mesh(vertices, faces, np.zeros(len(faces), np.int32), (Material(),))
     drawn = render(plain, views.cameras, 2 * views.depth.shape[1], samples=1).depth
@@ -214,15 +223,22 @@ def bake(vertices: Array, faces: Array, views: GridViews, size: int, *, unlit: b
         colour, total = _blended(_levelled(colour, weight), weight)
         return _spread(colour, total > 0, points, normals)
 
-    return paint(vertices, faces, colours, size, unlit=unlit)
+    return paint(vertices, faces, colours, size, unlit=unlit, fine=fine)
 
 
 def paint(
-    vertices: Array, faces: Array, colours: Callable[[Array, Array], Array], size: int, *, unlit: bool
+    vertices: Array,
+    faces: Array,
+    colours: Callable[[Array, Array], Array],
+    size: int,
+    *,
+    unlit: bool,
+    fine: Callable[[Array], Array] | None = None,
 ) -> Mesh:
     """The mesh unwrapped, with one texture (size, size) that is painted texel by texel.
 
     colours: of points (n, 3) on the surface with their unit normals (n, 3), sRGB (n, 3) in [0, 1].
+    fine: unit normals (n, 3) of the fine surface near points (n, 3), for a normal map; None makes none.
     """
     uv = unwrap(vertices, faces, size)
     corners = vertices[faces].astype(np.float64)
@@ -234,14 +250,43 @@ def paint(
     texture[used, :3] = np.clip(colours(position[used], normal[face[used]]) * 255 + 0.5, 0, 255)
     # Every texel outside the charts takes the nearest one inside: no filter bleeds a seam.
     _, (row, column) = ndimage.distance_transform_edt(~used, return_indices=True)
+    mesh = Mesh(vertices, faces, np.zeros(len(faces), np.int32), (Material(),), corner_uv=uv)
+    relief = None
+    if fine is not None:
+        relief = np.full((size, size, 4), (128, 128, 255, 255), np.uint8)
+        relief[used, :3] = _in_tangents(mesh, face[used], fine(position[used])) * 127.5 + 128
     material = Material(
         name="lifted",
         texture=texture[row, column],
+        normal_map=None if relief is None else relief[row, column],
         wrap=("clamp", "clamp"),
         double_sided=False,
         unlit=unlit,
     )
-    return Mesh(vertices, faces, np.zeros(len(faces), np.int32), (material,), corner_uv=uv)
+    return replace(mesh, materials=(material,))
+
+
+def _in_tangents(mesh: Mesh, face: Array, normals: Array) -> Array:
+    """World normals (n, 3) at texels of faces (n,), in each face's right, up and out, unit vectors (n, 3).
+
+    One that would point below its face is the face's own: there the fine surface is another one.
+    """
+    out, tangent = face_normals(mesh)[face], face_tangents(mesh)[face]
+    up = np.cross(out, tangent[:, :3]) * tangent[:, 3:]
+    local = np.stack([(normals * axis).sum(axis=1) for axis in (tangent[:, :3], up, out)], axis=1)
+    return np.where(local[:, 2:] > 0.2, local, (0.0, 0.0, 1.0))
+
+
+def field_normals(field: Array, half: float) -> Callable[[Array], Array]:
+    """Unit normals (n, 3) at points (n, 3) near the surface of a field (m, m, m) over [−half, half]³: its gradient."""
+    slopes = np.gradient(ndimage.gaussian_filter(field, 0.7))
+
+    def normals(points: Array) -> Array:
+        index = (points.T / half + 1) * ((len(field) - 1) / 2)
+        slope = np.stack([ndimage.map_coordinates(s, index, order=1, mode="nearest") for s in slopes], axis=1)
+        return slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12)
+
+    return normals
 
 
 def painted_points(mesh: Mesh) -> tuple[Array, Array, Array]:
