@@ -118,7 +118,10 @@ def put_on(network: nn.Module, component: str, layers: Layers, name: str = "veri
                 network.load_lora_adapter(dict(tensors), prefix=None, adapter_name=name, metadata=config)
             else:
                 inject_adapter_in_model(LoraConfig(**config), network, adapter_name=name)
-                set_peft_model_state_dict(network, dict(tensors), adapter_name=name)
+            for key, parameter in network.named_parameters():
+                if f".{name}." in key:
+                    parameter.data = parameter.data.float()  # PEFT makes it as coarse as the network
+            set_peft_model_state_dict(network, dict(tensors), adapter_name=name)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise AdapterError(f"{component}: the layers do not fit: {shown(error, 200)}") from error
     arrived = get_peft_model_state_dict(network, adapter_name=name)

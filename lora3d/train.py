@@ -217,12 +217,14 @@ def take_steps(run: Run, progress: bool) -> tuple[float, int]:
                 keep_best(state, record["validation"])
             if config.held_out_every and state.step % config.held_out_every == 0 and len(run.held_out):
                 record["held_out"] = look_at(run, run.held_out)
+            if main and _due(state.step, config.sample_every, config) and len(run.held_out):
+                picture, scores = make_samples(run)
+                record |= scores
+                track({"step": state.step, "samples": picture})
             note(record | {"seconds": round(time.monotonic() - started, 3)})
             warning = overfit(run.history) if "validation" in record else None
             if warning:
                 run.report(warning)
-            if main and _due(state.step, config.sample_every, config) and len(run.held_out):
-                track({"step": state.step, "samples": make_samples(run)})
             ends = is_finished(state, config) or stop
             saves = ends or (config.checkpoint_every and state.step % config.checkpoint_every == 0)
             if log is not None and saves:
@@ -328,15 +330,16 @@ def look_at(run: Run, rows: Cached) -> float:
     return float(broadcast_object_list([loss])[0])
 
 
-def make_samples(run: Run) -> Path:
-    """Sample grids of the averaged adapter for the first held-out drawings; returns the picture's file."""
+def make_samples(run: Run) -> tuple[Path, dict[str, float]]:
+    """Sample grids of the averaged adapter for the first held-out drawings: the picture's file, and their scores."""
     path = run.out / "samples" / f"step-{run.state.step:06}.png"
     few = run.held_out.pick(list(range(min(4, len(run.held_out)))))
     with averaged(run.state):
-        for line in save_samples(run.base, few, run.rows, path, run.dtype):
-            run.report(f"step {run.state.step}: {line}")
+        copies, scores = save_samples(run.base, few, run.rows, path, run.dtype)
+    for line in copies:
+        run.report(f"step {run.state.step}: {line}")
     run.base.release()
-    return path
+    return path, scores
 
 
 def finish(run: Run, seconds: float, examples: int) -> TrainResult:

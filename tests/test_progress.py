@@ -11,11 +11,12 @@ import torch
 
 from lora3d.base.text import Text
 from lora3d.cache import Cached
-from lora3d.progress import mean_loss, overfit, split_validation, spread
+from lora3d.metrics import PSNR_LIMIT
+from lora3d.progress import mean_loss, overfit, score_samples, split_validation, spread
 from lora3d.recipe import TrainConfig
 from lora3d.state import is_finished, keep_best, new_state
 from lora3d.train import train
-from tests.test_train import GRID, config, dataset, quiet  # noqa: F401
+from tests.test_train import GRID, config, dataset, make_rows, quiet  # noqa: F401
 
 
 class Rows:
@@ -87,6 +88,24 @@ def test_overfitting_is_said_once_and_only_where_the_two_losses_part():
     assert overfit(apart + log((0.97, 0.5))) is None
     assert overfit(log((1.0, 1.0), (1.2, 1.1))) is None  # both rise: not learned by heart
     assert overfit(log((1.0, 1.0), (1.01, 0.5))) is None and overfit([]) is None
+
+
+def test_samples_are_scored_as_eval_scores_them():
+    """The truth scores best; noise lies far from every palette."""
+    true = np.stack([row.tiles for row in make_rows()[:2]])
+    noise = np.random.default_rng(0).random(true.shape, dtype=np.float32)
+    best, worst = (score_samples(GRID, made, true, true) for made in (true, noise))
+    assert best["psnr"] == PSNR_LIMIT and best["silhouette_iou"] == 1 and best["palette_distance"] < 0.01
+    assert worst["psnr"] < 20 and worst["silhouette_iou"] < 1 and worst["palette_distance"] > 0.1
+    nothing = np.zeros_like(true) + np.asarray(GRID.background, np.float32)
+    nothing[:, list(GRID.indices("depth"))] = 0
+    assert "palette_distance" not in score_samples(GRID, nothing, true, true)
+
+
+def test_scores_of_samples_stand_in_the_log(config, dataset, tmp_path):  # noqa: F811
+    quiet(replace(config, steps=2, sample_every=2), dataset, tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "train.log.jsonl").read_text().splitlines()]
+    assert "psnr" not in log[0] and {"psnr", "silhouette_iou"} < log[1].keys()
 
 
 def test_the_mean_loss_is_of_the_steps_before_the_one_that_is_kept():
