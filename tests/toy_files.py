@@ -1,8 +1,8 @@
 """A toy base as one file under the names that the models' authors gave their weights.
 
 No maintained tool writes these files, so their names are written down here: CompVis' for Stable Diffusion 1
-(``openaimodel.py``, ``model.py`` of latent-diffusion), Stability AI's for SDXL and SD 3, open_clip's for the second
-text encoder. diffusers' reader is what they are tested against.
+(``openaimodel.py``, ``model.py`` of latent-diffusion), Stability AI's for SDXL and SD 3, open_clip's for SD 2's
+text encoder and SDXL's second. diffusers' reader is what they are tested against.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OPEN_CLIP = {
 LAYERS = 1  # a block of the toy UNet
 
 
-def save_single(folder: Path, file: Path) -> Path:
+def save_single(family: str, folder: Path, file: Path) -> Path:
     """The base of a folder as one file, and beside it the folder that `lora3d.base.single` wants."""
     weights = {part.parent.name: load_file(part) for part in folder.glob("*/*.safetensors")}
     tensors = vae(weights["vae"])
@@ -57,10 +57,13 @@ def save_single(folder: Path, file: Path) -> Path:
     else:
         tensors |= unet(weights["unet"])
         first = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in weights["text_encoder"].items()}
-        xl = "text_encoder_2" in weights
-        start = "conditioner.embedders.0" if xl else "cond_stage_model"
-        tensors |= prefixed(f"{start}.transformer.", first)
-        tensors |= open_clip(weights["text_encoder_2"]) if xl else {}
+        if family == "sd21":
+            tensors |= prefixed("cond_stage_model.model.", open_clip(first))
+        elif family == "sdxl":
+            tensors |= prefixed("conditioner.embedders.0.transformer.", first)
+            tensors |= prefixed("conditioner.embedders.1.model.", open_clip(weights["text_encoder_2"]))
+        else:
+            tensors |= prefixed("cond_stage_model.transformer.", first)
     save_file({k: v.contiguous() for k, v in tensors.items()}, file)
     shutil.copytree(folder, file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
     return file
@@ -132,7 +135,7 @@ def open_clip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             made["text_projection"] = value.T
         elif ".k_proj." not in name and ".v_proj." not in name:
             made[name] = value
-    return prefixed("conditioner.embedders.1.model.", made)
+    return made
 
 
 def mmdit(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
