@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from lora3d.shading import helper, kernel
+from lora3d.texels import helper, kernel
 
 # Sums may be taken in any order, so that several are taken at once.
 sums = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})

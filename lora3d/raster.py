@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora3d.camera import Array
-from lora3d.shading import coverage, helper, kernel
+from lora3d.texels import ALPHA, U, V, coverage, helper, kernel
 
 # The columns of a projected vertex: homogeneous pixel coordinates, depth, and pixel coordinates.
 XW, YW, W, Z, X, Y = range(6)
@@ -161,6 +161,18 @@ def _span(steep, r, low, high):
     return low, high
 
 
+@helper
+def _three(corners, f, k, scale):
+    """Column k of a face's three corners, scaled."""
+    return corners[f, 0, k] * scale, corners[f, 1, k] * scale, corners[f, 2, k] * scale
+
+
+@helper
+def _blend(three, j, k):
+    """What lies at barycentrics (1 - j - k, j, k) between three values."""
+    return (np.float32(1) - j - k) * three[0] + j * three[1] + k * three[2]
+
+
 @kernel
 def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot, depth):
     """Draws `Triangles` into the layers (k, s, s) of a `Visibility`, ``density`` samples a pixel, in place.
@@ -169,7 +181,7 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     is drawn. near: the least depth, −inf for an orthographic camera. depth holds the limit to begin with, slot −1.
     """
     materials, face_material = scene.materials, scene.face_material
-    alphas, corners, colored = scene.alphas, scene.corners, scene.colored
+    alphas, corners, alpha_range = scene.alphas, scene.corners, scene.alpha_range
     count, step = slot.shape[1], 1 / density
     size, layer, last = count * step, count * count, (slot.shape[0] - 1) * count * count
     # One dimension and indices without sign let the compiler test and store many samples at once.
@@ -177,10 +189,14 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     for n in range(len(face)):
         y0, y1 = _samples(box[n, 2], box[n, 3], density, count)
         first, end = _samples(box[n, 0], box[n, 1], density, count)
-        m = face_material[face[n]]
-        least_alpha = cutoff[m]
-        if y0 >= y1 or first >= end or least_alpha == np.inf:
+        f = np.uint64(face[n])
+        material, least_alpha = materials[face_material[f]], cutoff[face_material[f]]
+        if y0 >= y1 or first >= end or alpha_range[f, 1] < least_alpha:
             continue
+        if alpha_range[f, 0] >= least_alpha:  # solid all over: nothing to ask
+            least_alpha = np.float32(-1)
+        tints = _three(corners, f, ALPHA, material.alpha)
+        us, vs = _three(corners, f, U, 1), _three(corners, f, V, 1)
         a0, b0, c0 = edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2]
         a1, b1, c1 = edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2]
         a2, b2, c2 = edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2]
@@ -224,8 +240,9 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
                 if not (z >= near and z < depth[np.uint64(last + start + column)] - tie):
                     continue
                 if least_alpha >= 0:
-                    u, v = np.float32(e1 * share), np.float32(e2 * share)
-                    if coverage(materials, alphas, corners, colored, m, face[n], u, v) < least_alpha:
+                    j, k = np.float32(e1 * share), np.float32(e2 * share)
+                    tint, u, v = _blend(tints, j, k), _blend(us, j, k), _blend(vs, j, k)
+                    if coverage(material, alphas, tint, u, v) < least_alpha:
                         continue
                 _insert(slot, depth, start + column, layer, last, n, z, tie)
 

@@ -19,7 +19,8 @@ from lora3d import raster
 from lora3d.camera import Array, Camera
 from lora3d.grid import ViewGrid, encode_depth
 from lora3d.mesh import Material, Mesh, face_normals
-from lora3d.shading import (
+from lora3d.shading import Lens, Scene, shade_into, surface_into
+from lora3d.texels import (
     BLEND,
     CLAMP,
     MASK,
@@ -28,10 +29,7 @@ from lora3d.shading import (
     NO_TEXTURE,
     OPAQUE,
     REPEAT,
-    Lens,
-    Scene,
-    shade_into,
-    surface_into,
+    alpha_ranges,
 )
 
 Shading = Literal["unlit", "studio"]
@@ -101,18 +99,23 @@ def pack_scene(mesh: Mesh) -> Scene:
             row["first"] = first_texel[id(m.texture)]
     vertices = mesh.vertices.astype(np.float64)
     texels = np.ascontiguousarray(np.concatenate(textures), np.uint8)
+    alphas = np.ascontiguousarray(texels[:, 3])
+    face_material = np.ascontiguousarray(mesh.face_material, np.int32)
+    alpha_range = np.empty((len(mesh.faces), 2), np.float32)
+    alpha_ranges(face_material, materials, corners, alphas, alpha_range)
     return Scene(
         vertices=vertices,
         extent=float(np.ptp(vertices, axis=0).max()) or 1.0,
         faces=np.ascontiguousarray(mesh.faces, np.int32),
-        face_material=np.ascontiguousarray(mesh.face_material, np.int32),
+        face_material=face_material,
         face_normal=normal,
         corners=corners,
         smooth=mesh.corner_normal is not None,
         colored=mesh.corner_color is not None,
         materials=materials,
         texels=texels,
-        alphas=np.ascontiguousarray(texels[:, 3]),
+        alphas=alphas,
+        alpha_range=alpha_range,
     )
 
 

@@ -6,28 +6,29 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from lora3d.camera import Array
-
-OPAQUE, MASK, BLEND = 0, 1, 2
-REPEAT, CLAMP, MIRROR = 0, 1, 2
-NO_TEXTURE = -1
-MIXED = -2
-
-
-# One row a material. cutoff is alpha_cutoff; first is the index of the texture's first texel, or NO_TEXTURE.
-MATERIAL = np.dtype(
-    [
-        *((name, np.float32) for name in ("red", "green", "blue", "alpha", "cutoff")),
-        *((name, np.float32) for name in ("emissive_red", "emissive_green", "emissive_blue")),
-        *((name, np.int32) for name in ("mode", "wrap_u", "wrap_v")),
-        *((name, np.bool_) for name in ("nearest", "double_sided", "unlit")),
-        *((name, np.int64) for name in ("first", "height", "width")),
-    ]
+from lora3d.texels import (
+    ALPHA,
+    BLUE,
+    GREEN,
+    MASK,
+    NO_TEXTURE,
+    NX,
+    NY,
+    NZ,
+    OPAQUE,
+    RED,
+    U,
+    V,
+    helper,
+    kernel,
+    sample,
 )
-# The columns of Scene.corners: texture coordinates, linear rgba, unit normal.
-U, V, RED, GREEN, BLUE, ALPHA, NX, NY, NZ = range(9)
+
+MIXED = -2
+# Texels a pixel, squared, up to which one bilinear sample shows what several do.
+LARGEST_STRIDE = 2.0
 
 
 class Scene(NamedTuple):
@@ -37,7 +38,8 @@ class Scene(NamedTuple):
     int32; face_normal (f, 3) float32, unit, toward the side that sees the corners counter-clockwise; corners
     (f, 3, 9) float32, see U, RED, NX; smooth: whether the corners' normals differ from the face's; colored:
     whether the corners have colours; materials (m,) MATERIAL; texels (t, 4) uint8 sRGB straight alpha, rows
-    top-down, texture by texture; alphas (t,): theirs alone, which is all that drawing asks for.
+    top-down, texture by texture; alphas (t,): theirs alone, which is all that drawing asks for; alpha_range (f, 2)
+    float32: between which each face's alpha lies.
     """
 
     vertices: Array
@@ -51,6 +53,7 @@ class Scene(NamedTuple):
     materials: Array
     texels: Array
     alphas: Array
+    alpha_range: Array
 
 
 class Lens(NamedTuple):
@@ -61,15 +64,10 @@ class Lens(NamedTuple):
     perspective: bool
 
 
-def _srgb_to_linear(value: Array) -> Array:
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
 def _linear_to_srgb(value: Array) -> Array:
     return np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
 
 
-DECODE = _srgb_to_linear(np.arange(256) / 255).astype(np.float32)
 # Linear interpolation in 4096 steps is within 2e-5 of the curve.
 ENCODE_STEPS = 4096
 ENCODE = np.append(_linear_to_srgb(np.arange(ENCODE_STEPS + 1) / ENCODE_STEPS), 1.0).astype(np.float32)
@@ -80,79 +78,11 @@ FILL = np.array([0.64, 0.48, 0.60])
 KEY_STRENGTH, FILL_STRENGTH, SKY, GROUND = 0.55, 0.25, 0.45, 0.25
 
 
-# A kernel is compiled once and kept on disk; helpers are folded into it. Helpers take arrays, never the
-# Scene: each use of a tuple's array inside a loop would cost an atomic reference count.
-kernel = njit(nogil=True, cache=True, error_model="numpy")
-helper = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-
-
 @helper
 def _encode(value):
     scaled = min(max(value, 0.0), 1.0) * ENCODE_STEPS
     index = int(scaled)
     return ENCODE[index] + (ENCODE[index + 1] - ENCODE[index]) * (scaled - index)
-
-
-@helper
-def _wrap(index, count, mode):
-    if mode == REPEAT:
-        return index % count
-    if mode == MIRROR:
-        index = index % (2 * count)
-        return index if index < count else 2 * count - 1 - index
-    return min(max(index, 0), count - 1)
-
-
-@helper
-def _taps(material, u, v):
-    """Bilinear filtering at (u, v): four texels (upper left, upper right, lower left, lower right), two weights.
-
-    For ``nearest`` all four are one texel.
-    """
-    if not (abs(u) < 1e6 and abs(v) < 1e6):
-        u, v = np.float32(0), np.float32(0)
-    width, height = material.width, material.height
-    x, y = u * np.float64(width), v * np.float64(height)
-    if material.nearest:
-        x, y = math.floor(x) + 0.5, math.floor(y) + 0.5
-    left, top = math.floor(x - 0.5), math.floor(y - 0.5)
-    s, t = np.float32(x - 0.5 - left), np.float32(y - 0.5 - top)
-    right, below = left + 1, top + 1
-    if left < 0 or right >= width:
-        left, right = _wrap(left, width, material.wrap_u), _wrap(right, width, material.wrap_u)
-    if top < 0 or below >= height:
-        top, below = _wrap(top, height, material.wrap_v), _wrap(below, height, material.wrap_v)
-    upper, lower = material.first + top * width, material.first + below * width
-    upper_left, upper_right = np.uint64(upper + left), np.uint64(upper + right)
-    return upper_left, upper_right, np.uint64(lower + left), np.uint64(lower + right), s, t
-
-
-@helper
-def _texel(texels, t, opaque):
-    """Linear premultiplied rgba of one texel."""
-    if opaque:
-        return DECODE[texels[t, 0]], DECODE[texels[t, 1]], DECODE[texels[t, 2]], np.float32(1)
-    a = texels[t, 3] * np.float32(1 / 255)
-    return DECODE[texels[t, 0]] * a, DECODE[texels[t, 1]] * a, DECODE[texels[t, 2]] * a, a
-
-
-@helper
-def _sample(material, texels, u, v):
-    """The texture of a material at (u, v): linear premultiplied rgba; alpha is 1 where it does not count."""
-    opaque = material.mode == OPAQUE
-    i, j, k, n, s, t = _taps(material, u, v)
-    ri, gi, bi, ai = _texel(texels, i, opaque)
-    rj, gj, bj, aj = _texel(texels, j, opaque)
-    rk, gk, bk, ak = _texel(texels, k, opaque)
-    rn, gn, bn, an = _texel(texels, n, opaque)
-    wj, wk, wn = s * (1 - t), (1 - s) * t, s * t
-    wi = (1 - s) * (1 - t)
-    return (
-        wi * ri + wj * rj + wk * rk + wn * rn,
-        wi * gi + wj * gj + wk * gk + wn * gn,
-        wi * bi + wj * bj + wk * bk + wn * bn,
-        wi * ai + wj * aj + wk * ak + wn * an,
-    )
 
 
 @helper
@@ -174,16 +104,22 @@ def _mix(corners, f, k, u, v):
 
 
 @helper
-def coverage(materials, alphas, corners, colored, m, f, u, v):
-    """Alpha of face f, of material m, at barycentrics (1 - u - v, u, v), whatever the material's mode."""
-    material = materials[m]
-    a = material.alpha * (_mix(corners, f, ALPHA, u, v) if colored else np.float32(1))
-    if material.first != NO_TEXTURE:
-        i, j, k, n, s, t = _taps(material, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
-        upper = (1 - s) * alphas[i] + s * alphas[j]
-        lower = (1 - s) * alphas[k] + s * alphas[n]
-        a *= ((1 - t) * upper + t * lower) * np.float32(1 / 255)
-    return a
+def _stride(material, corners, edges, n, f, x, y):
+    """How many texels a step of one pixel moves at (x, y) in triangle n, of face f: the longer of two, squared."""
+    n = np.uint64(n)
+    total = slope_x = slope_y = ax = ay = bx = by = 0.0
+    u, v = weights(edges, n, x, y)
+    for i in range(3):
+        total += edges[n, i, 0] * x + edges[n, i, 1] * y + edges[n, i, 2]
+        slope_x, slope_y = slope_x + edges[n, i, 0], slope_y + edges[n, i, 1]
+    for i in range(3):
+        # Barycentrics are edges over their sum: the quotient's derivatives.
+        share = u if i == 1 else (v if i == 2 else 1 - u - v)
+        dx, dy = edges[n, i, 0] - share * slope_x, edges[n, i, 1] - share * slope_y
+        ax, ay = ax + corners[f, i, U] * dx, ay + corners[f, i, U] * dy
+        bx, by = bx + corners[f, i, V] * dx, by + corners[f, i, V] * dy
+    ax, ay, bx, by = ax * material.width, ay * material.width, bx * material.height, by * material.height
+    return max(ax * ax + bx * bx, ay * ay + by * by) / (total * total)
 
 
 @helper
@@ -313,7 +249,7 @@ def _textured(material, texels, corners, edges, n, f, x, y, r, g, b, a):
     r, g, b = r * a, g * a, b * a
     if material.first != NO_TEXTURE:
         u, v = weights(edges, n, x, y)
-        tr, tg, tb, ta = _sample(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+        tr, tg, tb, ta = sample(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
         r, g, b, a = r * tr, g * tg, b * tb, a * ta
     if material.mode == MASK and a > 0:  # what is not cut out is solid
         r, g, b, a = r / a, g / a, b / a, np.float32(1)
@@ -326,8 +262,8 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
 
     faces and edges are those of `raster.Triangles`; window: rows (from, to) and columns (from, to) of the pixels
     that may see something. Layers are composed front to back, samples averaged; both premultiplied and linear.
-    Where all samples of a pixel see one triangle, tint and light are taken once, at its centre, and the texture
-    at each.
+    Where all samples of a pixel see one triangle, tint and light are taken once, at its centre, and so is a filtered
+    texture whose texels are no smaller than the pixel.
     """
     materials, texels, corners = scene.materials, scene.texels, scene.corners
     face_material, normals = scene.face_material, scene.face_normal
@@ -344,8 +280,11 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
             if alike:
                 f = np.uint64(faces[n])
                 material = materials[face_material[f]]
-                side = 1 if material.first == NO_TEXTURE else samples
                 x, y = column + 0.5, row + 0.5
+                once = material.first == NO_TEXTURE
+                if not (once or material.nearest):
+                    once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
+                side = 1 if once else samples
                 tr, tg, tb, ta, light = _tinted(
                     flags, eye, normals, material, corners, edges, n, f, x, y, to_lens
                 )
@@ -359,7 +298,8 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
                             continue
                         f = np.uint64(faces[n])
                         material = materials[face_material[f]]
-                        x, y = (j + 0.5) * step, (i + 0.5) * step
+                        if side > 1 or not alike:
+                            x, y = (j + 0.5) * step, (i + 0.5) * step
                         if not alike:
                             tr, tg, tb, ta, light = _tinted(
                                 flags, eye, normals, material, corners, edges, n, f, x, y, to_lens
