@@ -7,7 +7,7 @@ import pytest
 
 from lora3d.camera import orbit, rays
 from lora3d.mesh import Material, merge
-from lora3d.render import render
+from lora3d.render import pack_scene, render
 from tests.toy_scenes import (
     BLACK,
     BLUE,
@@ -186,3 +186,50 @@ def test_smooth_normals_win_over_flat_ones_and_face_the_viewer() -> None:
         assert (np.einsum("nk,nk->n", views.normal[0][hit], direction[hit]) <= 1e-6).all()
         outward = views.position[0] / np.linalg.norm(views.position[0], axis=-1, keepdims=True).clip(1e-9)
         assert np.einsum("nk,nk->n", views.normal[0][hit], outward[hit]).min() > 0.95
+
+
+@pytest.mark.parametrize("wrap", ["repeat", "clamp", "mirror"])
+def test_bounds_of_alpha_hold_and_change_no_pixel(wrap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces known to be solid or gone are drawn as if each sample had asked the texture."""
+    rng = np.random.default_rng(1)
+    texture = rng.integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    texture[:, :8, 3] = 255
+    texture[8:, 8:, 3] = 0
+    uv = rng.uniform(-0.7, 1.7, (12, 1, 2)) + rng.uniform(-0.2, 0.2, (12, 3, 2))
+    for mode in ("MASK", "BLEND"):
+        material = Material(texture=texture, alpha_mode=mode, wrap=(wrap, wrap))
+        planes = [
+            quad(
+                0.03 * i,
+                half=0.1 + 0.06 * i,
+                corner_uv=uv[2 * i : 2 * i + 2].astype(np.float32),
+                material=material,
+            )
+            for i in range(6)
+        ]
+        mesh = merge(planes)
+        known = pack_scene(mesh)._replace(alpha_range=np.tile(np.float32([0, 1]), (12, 1)))
+        seen = render(mesh, [FRONT, LENS], 96)
+        assert (pack_scene(mesh).alpha_range != known.alpha_range).any()
+        monkeypatch.setattr("lora3d.render.pack_scene", lambda _, known=known: known)
+        asked = render(mesh, [FRONT, LENS], 96)
+        monkeypatch.undo()
+        assert np.array_equal(seen.rgba, asked.rgba) and np.array_equal(seen.depth, asked.depth)
+
+
+def test_one_sample_of_a_magnified_texture_shows_what_many_do() -> None:
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    texture[..., 3] = 255
+    for camera in (FRONT, LENS):
+        few, many = (
+            render(quad(material=Material(texture=texture)), [camera], 96, samples=n).rgba[0] for n in (2, 8)
+        )
+        inside = (few[..., 3] == 1) & (many[..., 3] == 1)
+        assert np.abs(few - many)[inside].mean() < 0.01
+    # A minified one is seen by every sample.
+    fine = np.where(np.indices((96, 96)).sum(0)[..., None] % 2, 255, 0) * np.ones(4)
+    fine[..., 3] = 255
+    material = Material(texture=fine.astype(np.uint8), filter="linear")
+    grey = render(quad(material=material), [FRONT], 24, samples=2).rgba[0]
+    assert np.ptp(grey[..., 0]) < 1e-3
