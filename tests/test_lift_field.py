@@ -118,6 +118,16 @@ def test_what_has_no_symmetry_keeps_its_hull():
     assert mirrors == () and np.array_equal(field, hull_field(views, 48))
 
 
+def test_views_that_contradict_each_other_are_refused():
+    """A thin plate seen whole from one side, and in another place from the other."""
+    views = few_views(painted_box((1.0, 0.6, 0.8)))
+    depth = np.full_like(views.depth, np.inf)
+    depth[0, :8, :8] = views.depth[np.isfinite(views.depth)][0]
+    depth[1:, -8:, -8:] = depth[0, 0, 0]
+    with pytest.raises(InputError, match="leave no solid"):
+        fit_field(replace(views, depth=depth), 32, steps=(3,))
+
+
 def test_mirrors_undo_themselves():
     field = np.random.default_rng(0).normal(size=(5, 5, 5))
     for mirror in MIRRORS:

@@ -22,6 +22,7 @@ from lora3d.camera import Array, Camera, rays
 from lora3d.errors import InputError
 from lora3d.lift.fuse import HALF
 from lora3d.lift.hull import Mirror, mirrored_hull
+from lora3d.lift.surface import NO_SOLID
 from lora3d.lift.views import GridViews
 
 FORMAT = "lora3d.field.1"
@@ -157,6 +158,8 @@ def fit_field(
         paint = _resized(paint.detach(), size).requires_grad_()
         near, far, hit = _spans(distance.detach(), origin, direction)
         live = torch.nonzero(hit)[:, 0]
+        if not len(live):
+            raise InputError(NO_SOLID)
         optimiser = torch.optim.Adam([{"params": [distance], "lr": 1e-3}, {"params": [paint], "lr": 0.1}])
         voxel = 2 * HALF / (size - 1)
         for step in range(count):

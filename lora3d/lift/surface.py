@@ -14,6 +14,8 @@ from skimage.measure import marching_cubes
 from lora3d.camera import Array
 from lora3d.errors import InputError
 
+NO_SOLID = "the views leave no solid: each contradicts the others everywhere; generate the grid again"
+
 LEAST_PART = 5e-4
 """The least share of the volume that a loose part has."""
 
@@ -26,9 +28,7 @@ def clear(field: Array, crumb: float) -> Array:
     """
     parts, count = ndimage.label(field < 0, np.ones((3, 3, 3)))
     if not count:
-        raise InputError(
-            "the views leave no solid: each contradicts the others everywhere; generate the grid again"
-        )
+        raise InputError(NO_SOLID)
     volume = np.bincount(parts.ravel())
     volume[0] = 0
     loose = (volume < crumb * volume.sum()) & (volume < volume.max())

@@ -279,7 +279,7 @@ def _in_tangents(mesh: Mesh, face: Array, normals: Array) -> Array:
 
 def field_normals(field: Array, half: float) -> Callable[[Array], Array]:
     """Unit normals (n, 3) at points (n, 3) near the surface of a field (m, m, m) over [−half, half]³: its gradient."""
-    slopes = np.gradient(ndimage.gaussian_filter(field, 0.7))
+    slopes = np.gradient(ndimage.gaussian_filter(field, 1.0))
 
     def normals(points: Array) -> Array:
         index = (points.T / half + 1) * ((len(field) - 1) / 2)

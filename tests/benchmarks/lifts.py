@@ -235,8 +235,8 @@ def main() -> None:
         name = f"{file.relative_to(ART).parts[0]}/{file.stem}"
         rows[name] = measure(file, grid, args.lifts, args.perturbed, args.out)
         print(name, {k: round(v["fscore"], 3) for k, v in rows[name].items()}, flush=True)
-    if args.out:
-        (args.out / "scores.json").write_text(json.dumps(rows, indent=1))
+        if args.out:
+            (args.out / "scores.json").write_text(json.dumps(rows, indent=1))
     print(table(medians(rows)))
 
 
