@@ -162,6 +162,15 @@ def _span(steep, r, low, high):
 
 
 @helper
+def _narrowed(steeps, r0, r1, r2, low, high, density, count):
+    """The samples (from, to) of a row that may lie inside all three edges."""
+    low, high = _span(steeps[0], r0, low, high)
+    low, high = _span(steeps[1], r1, low, high)
+    low, high = _span(steeps[2], r2, low, high)
+    return _samples(low, high, density, count)
+
+
+@helper
 def _three(corners, f, k, scale):
     """Column k of a face's three corners, scaled."""
     return corners[f, 0, k] * scale, corners[f, 1, k] * scale, corners[f, 2, k] * scale
@@ -203,22 +212,15 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
         least0, least1, least2 = _least(a0, b0), _least(a1, b1), _least(a2, b2)
         z0, z1, z2 = corner_depth[n, 0], corner_depth[n, 1], corner_depth[n, 2]
         wide = end - first > NARROW
-        steep0 = steep1 = steep2 = 0.0
+        steeps = 0.0, 0.0, 0.0
         if wide:
-            steep0, steep1, steep2 = (
-                _steep(a0, b0, c0, size),
-                _steep(a1, b1, c1, size),
-                _steep(a2, b2, c2, size),
-            )
+            steeps = _steep(a0, b0, c0, size), _steep(a1, b1, c1, size), _steep(a2, b2, c2, size)
         for row in range(y0, y1):
             y = (row + 0.5) * step
             r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
             x0, x1 = first, end
             if wide:
-                low, high = _span(steep0, r0, box[n, 0], box[n, 1])
-                low, high = _span(steep1, r1, low, high)
-                low, high = _span(steep2, r2, low, high)
-                x0, x1 = _samples(low, high, density, count)
+                x0, x1 = _narrowed(steeps, r0, r1, r2, box[n, 0], box[n, 1], density, count)
             start = row * count
             if least_alpha < 0 and last == 0:
                 for column in range(x0, x1):
