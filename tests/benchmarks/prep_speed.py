@@ -5,7 +5,8 @@
     python tests/benchmarks/prep_speed.py memory  [--counts 250 1000 4000]
     python tests/benchmarks/prep_speed.py kill    [--art ../shared/art] [--times 20]
 
-art: every pack whole, 7 pictures of 256 px a row (six views and the drawing, and depths), load to write. corpus: the
+art: every pack whole, then all as one folder, 7 pictures of 256 px a row (six views and the drawing, and depths),
+load to write. corpus: the
 odd and broken files, each kept or explained. memory: procedural models in growing numbers, the greatest resident set
 of the process that gathers. kill: SIGKILL at random moments, resumed, compared byte by byte.
 """
@@ -30,6 +31,7 @@ import numpy as np
 
 from lora3d.data_prep.folder import prep
 from lora3d.data_prep.procedural import make_shape
+from lora3d.data_prep.sources import find_assets
 from lora3d.dataset import read_dataset
 from lora3d.device import measure_gflops
 from lora3d.errors import InputError
@@ -37,32 +39,51 @@ from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
 
 
+def join_packs(packs: list[Path], to: Path) -> Path:
+    """Packs as one artist's folder: a copy of each, and a metadata.csv that states what theirs do."""
+    lines = []
+    for pack in packs:
+        shutil.copytree(pack, to / pack.name)
+        (to / pack.name / "metadata.csv").unlink(missing_ok=True)
+        for asset in find_assets(pack).assets:
+            drawings = ";".join(f"{pack.name}/{drawing.file}" for drawing in asset.drawings)
+            lines.append(
+                (
+                    f"{pack.name}/{asset.file}",
+                    asset.caption,
+                    asset.license,
+                    asset.artist,
+                    asset.source,
+                    drawings,
+                )
+            )
+    with (to / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "caption", "license", "artist", "source", "drawing"), *lines])
+    return to
+
+
 def run_art(args: argparse.Namespace) -> None:
     packs = [p for p in sorted(args.art.iterdir()) if p.is_dir() and any(p.rglob("*.gl*"))]
-    for workers in args.workers:
-        total, seconds = 0, 0.0
-        for pack in packs:
-            with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        for source in [*packs, join_packs(packs, Path(folder) / "all")]:
+            for workers in args.workers:
                 marks: list[float] = []
                 start = time.perf_counter()
                 report = prep(
-                    pack,
-                    Path(folder) / "set",
+                    source,
+                    Path(folder) / f"{source.name}-{workers}",
                     grid=PRESETS["box6"].with_tile(256),
                     allow_unlicensed=True,
                     workers=workers,
                     progress=lambda done, of, marks=marks: marks.append(time.perf_counter()),
                 )
-                taken = time.perf_counter() - start
-            files = len(marks)
-            total, seconds = total + files, seconds + taken
-            steady = (files - 1) / (marks[-1] - marks[0])
-            print(
-                f"{workers} workers, {pack.name:20} {files:3} models, {report.rows:3} rows in {taken:5.1f} s: "
-                f"{files / taken:.2f} models/s, {steady:.2f} once started",
-                flush=True,
-            )
-        print(f"{workers} workers, all: {total / seconds:.2f} models/s", flush=True)
+                taken, files = time.perf_counter() - start, len(marks)
+                steady = (files - 1) / (marks[-1] - marks[0])
+                print(
+                    f"{source.name:20} {workers} workers, {files:3} models, {report.rows:3} rows in {taken:5.1f} s: "
+                    f"{files / taken:.2f} models/s, {steady:.2f} once started",
+                    flush=True,
+                )
 
 
 def run_corpus(args: argparse.Namespace) -> None:
