@@ -161,7 +161,9 @@ def _tensors(state: State) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for i, p in enumerate(state.parameters):
         tensors |= {f"{i}.value": p.detach(), f"{i}.average": state.average[i], f"{i}.best": state.best[i]}
-        tensors |= {f"{i}.optimiser.{k}": v for k, v in state.optimiser.state[p].items()}
+        # Steps are a number in one optimiser, a tensor in the other; tables of eight bits are shared.
+        moments = {k: torch.as_tensor(v).clone() for k, v in state.optimiser.state[p].items()}
+        tensors |= {f"{i}.optimiser.{k}": v for k, v in moments.items()}
     return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
 
 
@@ -173,7 +175,10 @@ def _restore(state: State, tensors: dict[str, Tensor], note: dict[str, Any]) -> 
         state.best[i].copy_(tensors[f"{i}.best"])
         start = f"{i}.optimiser."
         moments = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-        state.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in moments.items()}
+        state.optimiser.state[p] = {
+            k: v.to(p.device) if v.ndim else v if v.is_floating_point() else int(v)
+            for k, v in moments.items()
+        }
     state.step, state.best_step = note["step"], note["best_step"]
     state.best_loss = float("inf") if note["best_loss"] is None else note["best_loss"]
 

@@ -35,6 +35,7 @@ class TrainConfig:
         text_rate: of an adapter on the CLIP text encoders' attention, in learning_rates; 0 for none. Sentences are
             then embedded in every step.
         plus: how many times faster B learns than A (LoRA+, Hayou et al. 2024).
+        optimiser: adamw, or adamw8bit, whose moments take a quarter of the room (extra ``8bit``).
         weight_decay, clip: AdamW's decay, and the largest gradient norm.
         weighting, gamma: of the loss by time, none, min_snr or debiased; see `lora3d.diffusion.loss_weight`.
         prior: weight of the distance from the base's own answers to the same grids under captions without the
@@ -78,6 +79,7 @@ class TrainConfig:
     plus: float = 1.0
     text_rate: float = 0.0
     prior: float = 0.0
+    optimiser: str = "adamw"
     weight_decay: float = 0.0
     clip: float = 1.0
     weighting: str = "none"
@@ -131,6 +133,7 @@ class TrainConfig:
             ("device", ("auto", "cpu", "cuda", "mps")),
             ("precision", ("auto", "fp32", "bf16")),
             ("tracker", ("none", "wandb", "tensorboard")),
+            ("optimiser", ("adamw", "adamw8bit")),
             ("weighting", ("none", "min_snr", "debiased")),
         ):
             if getattr(self, name) not in words:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lora3d.adapter import attach, networks, use_adapters
 from lora3d.base import Base
+from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
 
 
@@ -66,14 +69,25 @@ def prepare(base: Base, config: TrainConfig) -> State:
         for name, p in network.named_parameters():
             if id(p) in trained:
                 groups.setdefault(rate * (config.plus if "lora_B" in name else 1.0), []).append(p)
-    optimiser = torch.optim.AdamW(
-        [{"params": some, "times": times} for times, some in groups.items()],
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=base.device.type in ("cpu", "cuda"),
-    )
-    return new_state(parameters, optimiser)
+    how: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (0.9, 0.99),
+        "weight_decay": config.weight_decay,
+    }
+    parts = [{"params": some, "times": times} for times, some in groups.items()]
+    if config.optimiser == "adamw8bit":
+        return new_state(parameters, _adamw8bit()(parts, **how))
+    fused = base.device.type in ("cpu", "cuda")
+    return new_state(parameters, torch.optim.AdamW(parts, **how, fused=fused))
+
+
+def _adamw8bit() -> Any:
+    """AdamW with moments of eight bits (Dettmers et al. 2022) where a tensor has 4,096 numbers or more."""
+    if not find_spec("bitsandbytes"):
+        raise InputError("optimiser 'adamw8bit' is not installed: pip install 'lora3d[8bit]'")
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
 
 
 def new_state(parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> State:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lora3d.adapter import attach, effect, scales, set_dropout, trained_modules
 from lora3d.adapter_formats import read_layers
@@ -84,6 +85,26 @@ def test_every_kind_of_adapter_is_proved_from_its_file(config, data, tmp_path, c
 def test_no_path_of_this_machine_is_in_the_file(config, data, tmp_path):
     adapter = run(replace(config, steps=1), data, tmp_path / "run").adapter
     assert str(Path(config.base).parent).encode() not in adapter.read_bytes()
+
+
+def test_moments_of_eight_bits_resume_to_the_same_bytes(config, data, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="the extra `8bit` is not installed")
+    asked = replace(config, optimiser="adamw8bit", rank=128, alpha=128.0, steps=4, checkpoint_every=2)
+    wanted = run(asked, data, tmp_path / "run").adapter
+    whole = wanted.read_bytes()
+    last = tmp_path / "run" / "checkpoints" / "step-00000004" / "state.safetensors"
+    held = load_file(last)
+    wide = [k for k, v in held.items() if k.endswith(".value") and v.numel() >= 4096]
+    assert wide and all(held[k.replace("value", "optimiser.state1")].dtype == torch.uint8 for k in wide)
+    wanted.unlink()
+    last.write_bytes(b"cut")
+    assert run(asked, data, tmp_path / "run", resume=True).adapter.read_bytes() == whole
+
+
+def test_an_optimiser_that_is_not_installed_is_named(config, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("lora3d.state.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'lora3d\[8bit\]'"):
+        run(replace(config, optimiser="adamw8bit"), data, tmp_path / "run")
 
 
 def test_dropout_is_off_but_in_a_step(toy_base):
