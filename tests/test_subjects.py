@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_match import make_chair
 
 from lora3d.data_prep.licenses import license_beside, spdx_of, spdx_of_text
-from lora3d.data_prep.shapes import find_alike, find_duplicates, look_of, same_object
+from lora3d.data_prep.shapes import find_alike, find_duplicates, is_box, look_of, same_object, turn_tiles
 from lora3d.data_prep.subjects import (
     caption_of,
     common_prefix,
@@ -25,7 +25,9 @@ from lora3d.data_prep.subjects import (
     words_of,
 )
 from lora3d.errors import InputError
+from lora3d.grid import PRESETS
 from lora3d.mesh import GREY, Material, Mesh, normalise, turn
+from lora3d.render import render_tiles
 
 # -- names -------------------------------------------------------------------------------------------
 
@@ -307,3 +309,13 @@ def test_the_nearest_licence_file_counts_and_disagreement_states_nothing(tmp_pat
 def test_the_packs_licence_files_are_recognised() -> None:
     for pack in ("kenney_furniture", "kenney_platformer", "quaternius_interior", "quaternius_space"):
         assert license_beside(SHARED / "art" / pack, SHARED / "art" / pack)[0] == "CC0-1.0"
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_the_tiles_of_a_box_turn_as_the_model_does(side: int) -> None:
+    grid, mesh = PRESETS["box6"].with_tile(48), make_chair()
+    turned = turn_tiles(grid, render_tiles(mesh, grid), side)
+    assert np.abs(turned - render_tiles(turn(mesh, 90.0 * side), grid)).mean() < 1e-3
+    # Under the studio's lamps, which stay, nothing turns into itself; nor do views between the sides.
+    assert is_box(grid) and not is_box(replace(grid, shading="studio"))
+    assert not any(is_box(PRESETS[name]) for name in ("zero123plus", "ortho4"))
