@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import trimesh
 from conftest import make_box
+from scipy.ndimage import gaussian_filter
 
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
-from lora3d.lift import lift, lift_levels
+from lora3d.lift import _smoothed, lift, lift_levels
 from lora3d.lift.surface import is_closed, volume
 from lora3d.lift.texture import _texels
 from lora3d.lift.views import read_views
@@ -163,6 +164,16 @@ def test_normals_of_every_frame_are_read_back_in_the_world(frame):
     normal = read_views(render_tiles(truth, grid), grid).normal
     true = render(truth, grid.cameras("rgb"), 32).normal
     assert normal.any() and np.abs(normal - true)[normal.any(-1)].max() < 1e-5
+
+
+def test_smoothing_does_not_take_away_what_is_thin():
+    """A ball loses little and is smoothed as asked; a rod of two voxels keeps half of its own."""
+    at = np.stack(np.meshgrid(*[np.arange(32) - 15.5] * 3, indexing="ij"))
+    ball = np.linalg.norm(at, axis=0) - 8
+    rod = np.maximum(np.linalg.norm(at[:2], axis=0) - 1, np.abs(at[2]) - 10)
+    assert np.array_equal(_smoothed(ball, 2.0), gaussian_filter(ball, 2.0))
+    assert (gaussian_filter(rod, 2.0) >= 0).all()
+    assert (_smoothed(rod, 2.0) < 0).sum() > (rod < 0).sum() / 2
 
 
 def test_noise_and_a_shifted_view_cost_little():

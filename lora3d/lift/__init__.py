@@ -97,7 +97,7 @@ def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None
         field, doubt = signed_field(views, resolution)
         # Views that disagree are smoothed, in voxels, and leave loose pieces where they happen to meet; true ones
         # (doubt about 0) keep every edge and every piece. Grids of a small base stand at 0.2 to 0.4.
-        return clear(gaussian_filter(field, min(8 * doubt, 2.0)), 1e-3 + 0.05 * doubt)
+        return clear(_smoothed(field, min(8 * doubt, 2.0)), 1e-3 + 0.05 * doubt)
     if method == "hull":
         return clear(hull_field(views, resolution), 0.01)
     from lora3d.lift.field import fit_field  # it brings torch
@@ -107,6 +107,16 @@ def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None
     if method == "field":
         views = replace(views, normal=None)
     return clear(fit_field(views, resolution, seed=seed).solid(resolution), 0.01)
+
+
+def _smoothed(field: Array, deviation: float) -> Array:
+    """A field blurred by so many voxels, or by less where that would take away half of the solid: thin parts."""
+    solid = np.count_nonzero(field < 0)
+    while True:
+        blurred = gaussian_filter(field, deviation)
+        if deviation < 0.3 or np.count_nonzero(blurred < 0) > solid / 2:
+            return blurred
+        deviation /= 2
 
 
 def has_depth(views: GridViews) -> bool:

@@ -59,7 +59,8 @@ def extract(field: Array, half: float, faces: int) -> tuple[Array, Array]:
     """The closed surface of a field (n, n, n) over [−half, half]³ as vertices and at most `faces` triangles.
 
     Returns vertices (v, 3) float32 and triangles (f, 3) int32. Marching cubes of Lewiner et al. 2003;
-    decimation by quadrics (Garland and Heckbert 1997), by Manifold where that tears the surface.
+    decimation by quadrics (Garland and Heckbert 1997), by Manifold where that tears the surface. Raises
+    InputError where no closed solid is left.
     """
     step = 2 * half / (field.shape[0] - 1)
     # A value of 0 would make triangles without area; a shell of air closes what touches the border.
@@ -82,6 +83,8 @@ def extract(field: Array, half: float, faces: int) -> tuple[Array, Array]:
         solid = solid.simplify(tolerance)
     whole = solid.volume()
     parts = [part for part in solid.decompose() if part.volume() > LEAST_PART * whole]
+    if not parts:
+        raise InputError(NO_SOLID)
     mesh = manifold3d.Manifold.compose(parts).to_mesh()
     triangles = np.asarray(mesh.tri_verts, np.int32)
     return _separate(np.asarray(mesh.vert_properties[:, :3], np.float32), triangles), triangles
