@@ -113,26 +113,26 @@ def prep(
     check_out(out, overwrite)
     _check(test_share, styles)
     with work_folder(out) as work:
-        shards = shards_of(src)
-        found = find_assets(unpack(shards, work / "unpacked") if shards else src)
+        found = _find(src, work)
         found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
         found = _caption(found, trigger or "")
-        if not (found.assets or found.rejected):
-            raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
         tasks = make_tasks(found, grid, seed, tuple(styles), work)
         run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         prepared, rejected = _prepare_all(
             tasks, partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb), progress
         )
         found.rejected.extend(rejected)
-        settings = {
-            "seed": seed,
-            "styles": list(styles),
-            "test_share": test_share,
-            "min_test": min_test,
-            "trigger": trigger or "",
-        }
+        settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
+        settings |= {"trigger": trigger or ""}
         return _write(src, out, grid, found, prepared, settings, overwrite)
+
+
+def _find(src: Path, work: Path) -> Found:
+    shards = shards_of(src)
+    found = find_assets(unpack(shards, work / "unpacked") if shards else src)
+    if not (found.assets or found.rejected):
+        raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
+    return found
 
 
 def _check(test_share: float, styles: Sequence[str]) -> None:

@@ -92,14 +92,8 @@ def evaluate(
                 shown.append(_pictures(grid, row, answers))
         results = [(row, task.result()) for row, task in judged]
     report = _report(results, yardstick, adapter is not None)
-    report["settings"] = {
-        "grid": grid.name,
-        "dataset": dataset.content_hash,
-        "rows": len(rows),
-        "seed": seed,
-        **_CONSTANTS,
-        **(settings or {}),
-    }
+    asked = {"grid": grid.name, "dataset": dataset.content_hash, "rows": len(rows), "seed": seed}
+    report["settings"] = {**asked, **_CONSTANTS, **(settings or {})}
     _write(report, shown, results, out)
     return report
 
