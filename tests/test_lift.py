@@ -14,7 +14,7 @@ from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.lift import _smoothed, lift, lift_levels
 from lora3d.lift.surface import is_closed, volume
-from lora3d.lift.texture import _texels
+from lora3d.lift.texture import _levelled, _texels
 from lora3d.lift.views import read_views
 from lora3d.mesh import Material, Mesh, face_normals, face_tangents, glb_bytes, normalise
 from lora3d.metrics import fscore_chamfer, psnr
@@ -118,6 +118,19 @@ def test_views_of_different_tone_are_brought_to_one():
         tiles[i][tiles[d][..., 0] > 0] += 0.06 * (-1) ** k
     texture = lift(tiles, GRID, texture=128).materials[0].texture[..., :3] / 255
     assert texture.reshape(-1, 3).std(axis=0).max() < 0.02
+
+
+def test_views_that_show_different_things_keep_their_colours():
+    """Offsets explain a difference of tone, and nothing of two views that differ at random."""
+    rng = np.random.default_rng(0)
+    colour = np.repeat(rng.random((500, 1, 3)), 2, axis=1).astype(np.float32)
+    weight = np.ones((500, 2), np.float32)
+    tones = colour + np.array([0.1, -0.1], np.float32)[:, None]
+    apart = np.abs(np.diff(_levelled(tones, weight), axis=1)).max()
+    assert apart < 0.2 * 0.2
+    others = colour.copy()
+    others[:, 1] = rng.random((500, 3))
+    assert np.array_equal(_levelled(others, weight), others)
 
 
 def test_a_normal_map_says_how_the_fine_surface_bends():

@@ -152,13 +152,15 @@ def _gather(views, rgb, weights, drawn, points, normals):
 
 
 def _levelled(colour: Array, weight: Array) -> Array:
-    """Colours (n, v, 3) with one offset a view and channel, so that views agree where they overlap.
+    """Colours (n, v, 3) with one offset a view and channel, where that is most of what the views differ in.
 
-    Least squares over pairs of views, as in gain compensation (Brown and Lowe 2007, eq. 29); offsets are
-    held toward 0, where overlaps are few. The views of a generated grid differ in tone; true ones do not.
+    Least squares over pairs of views, as in gain compensation (Brown and Lowe 2007, eq. 29); offsets are held
+    toward 0, where overlaps are few. Views of a generated grid often differ in what they show: offsets would
+    carry one view's hue all over the others.
     """
     count = colour.shape[1]
     matrix, right = np.zeros((count, count)), np.zeros((count, 3))
+    pairs = []
     for a in range(count):
         for b in range(a):
             share = np.sqrt(weight[:, a] * weight[:, b])
@@ -166,16 +168,20 @@ def _levelled(colour: Array, weight: Array) -> Array:
             if not both.any():
                 continue
             # The median: where a seam is off, single texels differ by a whole edge.
-            apart = np.median(colour[both, a] - colour[both, b], axis=0)
+            apart = colour[both, a] - colour[both, b]
             total = float(share[both].sum())
+            pairs.append((a, b, apart, total))
             matrix[a, a] += total
             matrix[b, b] += total
             matrix[a, b] -= total
             matrix[b, a] -= total
-            right[a] -= total * apart
-            right[b] += total * apart
+            right[a] -= total * np.median(apart, axis=0)
+            right[b] += total * np.median(apart, axis=0)
     held = 0.1 * max(float(np.trace(matrix)) / count, 1e-9)
-    return colour + np.linalg.solve(matrix + held * np.eye(count), right).astype(np.float32)
+    offset = np.linalg.solve(matrix + held * np.eye(count), right).astype(np.float32)
+    before = sum(total * np.abs(apart).mean() for _, _, apart, total in pairs)
+    after = sum(total * np.abs(apart + offset[a] - offset[b]).mean() for a, b, apart, total in pairs)
+    return colour + offset if after < 0.5 * before else colour
 
 
 def _blended(colour: Array, weight: Array) -> tuple[Array, Array]:
