@@ -12,7 +12,7 @@ from lora3d.adapter_formats import guess_family, read_layers
 from lora3d.adapter_header import open_picture, sample_pictures
 from lora3d.adapter_license import attribution, base_license, terms_of
 from lora3d.card import AdapterCard, AdapterError, prompt_hint, safe_name, shown
-from lora3d.errors import InputError
+from lora3d.errors import InputError, first_line
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # what `load_lora_weights(repository)` looks for
 WIDGET = "held-out drawings: what the adapter makes, beside the truth"  # what a run's samples show
@@ -46,9 +46,7 @@ def publish(
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise InputError(
-            f"{shown(to)}: expected hub:USER/NAME; {shown(str(error).splitlines()[0], 200)}"
-        ) from error
+        raise InputError(f"{shown(to)}: expected hub:USER/NAME; {shown(first_line(error), 200)}") from error
     if repository.count("/") != 1:
         raise InputError(f"{shown(to)}: expected hub:USER/NAME")
     if get_token() is None:
@@ -60,9 +58,7 @@ def publish(
             api.create_repo(repository, private=private, exist_ok=True)
             pushed = api.upload_folder(repo_id=repository, folder_path=report["folder"])
         except (HfHubHTTPError, OSError) as error:
-            raise InputError(
-                f"the Hub did not take it: {shown(str(error).strip().splitlines()[0], 200)}"
-            ) from error
+            raise InputError(f"the Hub did not take it: {shown(first_line(error), 200)}") from error
     return {**report, "folder": None, "url": str(pushed)}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lora3d.camera import Array
-from lora3d.errors import InputError
+from lora3d.errors import InputError, first_line
 
 
 def cut_out(rgba: Array, model: str) -> Array:
@@ -49,5 +49,6 @@ def _session(model: str) -> Any:
     try:
         return rembg.new_session(model)
     except Exception as error:  # onnxruntime and the downloader have no common base
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the matting model {model!r} could not be fetched or read: {reason}") from error
+        raise InputError(
+            f"the matting model {model!r} could not be fetched or read: {first_line(error)}"
+        ) from error

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lora3d.errors import InputError
+from lora3d.errors import InputError, first_line
 from lora3d.grid import ViewGrid
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def find_folder(name: str | Path) -> Path:
         found = snapshot_download(str(name), allow_patterns=parts, ignore_patterns=["*.fp16.*", "*non_ema*"])
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise InputError(
-            f"base {str(name)!r} is no folder here and cannot be had from the Hub: {str(error).splitlines()[0]}"
+            f"base {str(name)!r} is no folder here and cannot be had from the Hub: {first_line(error)}"
         ) from error
     if not (Path(found) / "model_index.json").is_file():
         raise InputError(f"{str(name)!r} on the Hub is not in diffusers layout: it has no model_index.json")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lora3d.base.text import Text, has_adapter
 from lora3d.device import autocast
-from lora3d.errors import InputError
+from lora3d.errors import InputError, first_line
 from lora3d.grid import GridError, ViewGrid
 
 TIMES = 1000
@@ -223,7 +223,7 @@ def load_plain(
         if isinstance(error, GridError):
             raise
         raise InputError(
-            f"base {folder} cannot be read as {family.pipeline.__name__}: {str(error).strip().splitlines()[0]} "
+            f"base {folder} cannot be read as {family.pipeline.__name__}: {first_line(error)} "
             "(expected diffusers layout with safetensors)"
         ) from error
     if family.component == "unet":

@@ -20,7 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lora3d.base import cache_folder, read_family
-from lora3d.errors import InputError
+from lora3d.errors import InputError, first_line
 
 
 @cache
@@ -80,9 +80,8 @@ def _read(file: Path, beside: Path) -> Any:
             str(file), config=str(beside), local_files_only=True, **{name: None for name in parts}
         )
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, IndexError) as error:
-        # What the file lacks stays without data, and diffusers says so in other words.
-        missing = isinstance(error, NotImplementedError)
-        said = "weights are missing" if missing else str(error).strip().splitlines()[0]
+        # torch's word for a tensor without data: a weight that the file lacks.
+        said = "weights are missing" if isinstance(error, NotImplementedError) else first_line(error)
         raise InputError(
             f"{file.name} cannot be read as the {family.pipeline.__name__} that {beside.name}/ describes: {said}"
         ) from error

@@ -167,16 +167,17 @@ def _levelled(colour: Array, weight: Array) -> Array:
             both = share > 0.01
             if not both.any():
                 continue
-            # The median: where a seam is off, single texels differ by a whole edge.
             apart = colour[both, a] - colour[both, b]
+            # The median: where a seam is off, single texels differ by a whole edge.
+            middle = np.median(apart, axis=0)
             total = float(share[both].sum())
             pairs.append((a, b, apart, total))
             matrix[a, a] += total
             matrix[b, b] += total
             matrix[a, b] -= total
             matrix[b, a] -= total
-            right[a] -= total * np.median(apart, axis=0)
-            right[b] += total * np.median(apart, axis=0)
+            right[a] -= total * middle
+            right[b] += total * middle
     held = 0.1 * max(float(np.trace(matrix)) / count, 1e-9)
     offset = np.linalg.solve(matrix + held * np.eye(count), right).astype(np.float32)
     before = sum(total * np.abs(apart).mean() for _, _, apart, total in pairs)
