@@ -28,7 +28,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
         noise += config.noise_offset * torch.randn(*noise.shape[:3], 1, 1, generator=generator)
     silent = torch.rand(n, generator=generator) < config.caption_dropout
     unseen = torch.rand(n, generator=generator) < config.reference_dropout
-    drawn, weight = slot_weights(rows.slots, config)
+    drawn, weight = slot_weights(rows, picked, config)
     known = drawn & ~unseen[:, None]
     return {
         "rows": torch.tensor(picked),

@@ -36,6 +36,7 @@ class Cached:
         slots: what each slot shows; see `lora3d.base.Base.slot_channels`.
         sentences: what ``texts`` says, for text encoders that learn.
         plain: (n,) int64, each row's sentence without the trigger, where ``prior`` asks for it.
+        truth: (n, slots) bool, where any row has slots that nobody knows; see `lora3d.dataset_rows.Row`.
     """
 
     ids: list[str]
@@ -46,6 +47,7 @@ class Cached:
     slots: tuple[str, ...]
     sentences: tuple[str, ...] = ()
     plain: Tensor | None = None
+    truth: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,6 +66,7 @@ class Cached:
             latents=self.latents[where],
             said=self.said[where],
             plain=None if self.plain is None else self.plain[where],
+            truth=None if self.truth is None else self.truth[where],
             own=sum(i < self.own for i in index),
         )
 
@@ -86,7 +89,8 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     Raises InputError for latents that are not finite, naming the row.
     """
     own = [row for row in dataset.index if row["split"] == split]
-    models = list({row["file"] or row["id"]: row for row in reversed(own)}.values())[::-1]
+    whole = [row for row in own if row["truth"] is None]  # the others have no model
+    models = list({row["file"] or row["id"]: row for row in reversed(whole)}.values())[::-1]
     said = [(row["id"], row["caption"]) for row in own]
     said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
     ids = [name for name, _ in said]
@@ -112,7 +116,23 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
         slots=base.slot_channels,
         sentences=tuple(different),
         plain=beside if plain else None,
+        truth=_slot_truth([row["truth"] for row in own], len(ids), base.slots),
     )
+
+
+def _slot_truth(stated: list[list[bool] | None], n: int, slots: int) -> Tensor | None:
+    """(n, slots) bool, the stated rows first; None where every cell is true.
+
+    A slot is known where all its cells are. Bases join cells of one column, if any, so that slot i has the cells i,
+    i + slots, …
+    """
+    if all(cells is None for cells in stated):
+        return None
+    truth = torch.ones(n, slots, dtype=torch.bool)
+    for row, cells in enumerate(stated):
+        if cells is not None:
+            truth[row] = torch.tensor(cells).reshape(-1, slots).all(0)
+    return truth
 
 
 def _mark(*parts: object) -> str:

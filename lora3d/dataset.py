@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 from lora3d.dataset_card import count_rows, make_card
 from lora3d.dataset_rows import (
+    ADDED,
     COLUMNS,
     PLAIN,
     DatasetError,
@@ -137,14 +138,15 @@ def read_dataset(path: Path | str) -> Dataset:
     for shard in shards:
         try:
             file = pq.ParquetFile(shard)
-            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            missing = [name for name in COLUMNS if name not in (*file.schema_arrow.names, *ADDED)]
             if missing:
                 raise DatasetError(f"{shard} lacks the columns {', '.join(missing)}: make the dataset anew")
             own = (file.schema_arrow.metadata or {}).get(b"lora3d_grid")
             if own is not None:
                 own_grid = ViewGrid.from_dict(json.loads(own))
                 require_same_grid(grid, str(path / "grid.json"), own_grid, str(shard))
-            index.extend(file.read(columns=list(PLAIN)).to_pylist())
+            columns = [name for name in PLAIN if name in file.schema_arrow.names]
+            index.extend({**dict.fromkeys(ADDED), **row} for row in file.read(columns=columns).to_pylist())
         except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
             raise DatasetError(f"{shard} cannot be read as Parquet: {error}") from error
     kept = _without_struck(path, index)
@@ -299,7 +301,10 @@ def _hash_dataset(grid: ViewGrid, index: list[dict[str, Any]]) -> str:
 
 
 def _check_index(dataset: Dataset) -> None:
-    """Ids are unique and fit for file names; splits are known; no subject or model is on both sides."""
+    """Ids are unique and fit for file names; splits are known; no subject or model is on both sides.
+
+    Only what has a model is held out: scores compare with all of it.
+    """
     seen: set[str] = set()
     sides: dict[tuple[str, str], str] = {}
     for row in dataset.index:
@@ -310,6 +315,8 @@ def _check_index(dataset: Dataset) -> None:
         seen.add(name)
         if split not in SPLITS:
             raise DatasetError(f"row {name!r}: expected split train or test, found {split!r}")
+        if split == "test" and row["truth"] is not None:
+            raise DatasetError(f"row {name!r} has no model and is held out: expected split train")
         for column in ("subject", "file"):
             key = (column, row[column])
             if row[column] and sides.setdefault(key, split) != split:

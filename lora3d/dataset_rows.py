@@ -7,7 +7,7 @@ import io
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _UP, _COLOUR, _LEVEL = 2, {3: 2, 4: 6}, 3
 
 _FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TEXTS = ("caption", "subject", "split", "license", "artist", "source", "file", "drawing")
-COLUMNS: dict[str, tuple[pa.DataType, dict[str, str]]] = {
+COLUMNS: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
     "id": (pa.string(), {"dtype": "string", "_type": "Value"}),
     "grid": (_FILE, {"_type": "Image"}),
     "reference": (_FILE, {"_type": "Image"}),
@@ -36,8 +36,13 @@ COLUMNS: dict[str, tuple[pa.DataType, dict[str, str]]] = {
     "reference_iou": (pa.float64(), {"dtype": "float64", "_type": "Value"}),
     "warnings": (pa.string(), {"dtype": "string", "_type": "Value"}),
     "content_hash": (pa.string(), {"dtype": "string", "_type": "Value"}),
+    "truth": (
+        pa.list_(pa.bool_()),
+        {"feature": {"dtype": "bool", "_type": "Value"}, "_type": "List"},
+    ),
     "mesh": (_FILE, {"_type": "Mesh"}),
 }
+ADDED = ("truth",)  # columns that datasets of older versions lack
 PLAIN = tuple(name for name, (kind, _) in COLUMNS.items() if kind != _FILE)
 
 
@@ -47,7 +52,7 @@ class DatasetError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One drawing of one model, and the model's views turned to it.
+    """One drawing of one model, and the model's views turned to it; or pictures without a model.
 
     Attributes:
         id: unique in the dataset; letters, digits and ``._-`` only, so that it can name a file.
@@ -58,8 +63,9 @@ class Row:
         split: ``train`` or ``test``.
         license: SPDX identifier; ``NOASSERTION`` where nobody said.
         artist, source: as stated; may be empty.
-        glb: the model as binary glTF, turned and normalised as the views are.
-        file: the model's path inside the source folder; rows of one model share it.
+        glb: the model as binary glTF, turned and normalised as the views are; empty where there is none.
+        file: the model's path inside the source folder; rows of one model share it. Without a model, the
+            picture's.
         drawing: the drawing's path inside the source folder, or ``rendered``.
         azimuth_deg, elevation_deg: where the drawing was seen from, in the model's own frame.
         turn_deg: what of the model's own azimuth became the grid's front.
@@ -67,6 +73,8 @@ class Row:
         warnings: for a person; empty if there are none.
         reference: (h, w, 4) uint8 sRGB straight alpha, the drawing cut out, at its own resolution. None: the
             tile of the grid.
+        truth: one a cell: whether anybody knows what it shows. None: all cells, from a model. The others are
+            `blank_tiles`, whatever ``tiles`` holds there, and count nothing in training.
         content_hash: SHA-256 of everything above but subject and split; computed when empty.
     """
 
@@ -87,6 +95,7 @@ class Row:
     reference_iou: float | None = None
     warnings: str = ""
     reference: Array | None = None
+    truth: tuple[bool, ...] | None = None
     content_hash: str = ""
 
 
@@ -98,10 +107,10 @@ def encode_rows(rows: list[Row], grid: ViewGrid) -> pa.Table:
         for name in PLAIN:
             if name != "content_hash":
                 columns[name].append(getattr(row, name))
-        tiles = to_bytes(row.tiles)
+        tiles = to_bytes(true_tiles(row, grid))
         columns["grid"].append(_as_file(_png(pack(grid, tiles)), f"{row.id}.png"))
         columns["reference"].append(_as_file(_png(reference), f"{row.id}.reference.png"))
-        columns["mesh"].append(_as_file(row.glb, f"{row.id}.glb"))
+        columns["mesh"].append(_as_file(row.glb, f"{row.id}.glb") if row.glb else None)
         columns["content_hash"].append(_digest(row, tiles, reference))
     return pa.table(
         {name: pa.array(columns[name], type=kind) for name, (kind, _) in COLUMNS.items()},
@@ -116,13 +125,35 @@ def hash_row(row: Row) -> str:
 
 def _digest(row: Row, tiles: Array, reference: Array | None) -> str:
     digest = hashlib.sha256()
-    plain = [getattr(row, n) for n in PLAIN if n not in ("subject", "split", "content_hash")]
-    digest.update(json.dumps(plain).encode())
+    plain = [getattr(row, n) for n in PLAIN if n not in ("subject", "split", "content_hash", *ADDED)]
+    # What an older version wrote keeps its hash.
+    added = [] if row.truth is None else [list(row.truth)]
+    digest.update(json.dumps([*plain, *added]).encode())
     for picture in [tiles] if reference is None else [tiles, np.ascontiguousarray(reference)]:
         digest.update(repr(picture.shape).encode())
         digest.update(picture.data)
     digest.update(row.glb)
     return digest.hexdigest()
+
+
+def blank_tiles(grid: ViewGrid) -> Array:
+    """Cells that show nothing, as `lora3d.render.render_tiles` draws nothing: (cells, t, t, 3) float32."""
+    tiles = np.zeros((len(grid.cells), grid.tile, grid.tile, 3), np.float32)
+    tiles[[*grid.indices("rgb"), *grid.indices("reference")]] = grid.background
+    return tiles
+
+
+def true_tiles(row: Row, grid: ViewGrid) -> Array:
+    """A row's tiles, those without truth blank. Raises DatasetError for a truth that is not one a cell."""
+    if row.truth is None:
+        return row.tiles
+    if len(row.truth) != len(grid.cells):
+        raise DatasetError(
+            f"row {row.id!r} says of {len(row.truth)} cells whether they are true, its grid has {len(grid.cells)}"
+        )
+    blank = blank_tiles(grid)
+    blank = to_bytes(blank) if row.tiles.dtype == np.uint8 else blank
+    return np.where(np.array(row.truth)[:, None, None, None], row.tiles, blank)
 
 
 def to_bytes(values: Array) -> Array:
@@ -187,9 +218,16 @@ def decode_row(values: dict[str, Any], grid: ViewGrid) -> Row:
     name = values["id"]
     canvas = _pixels(values["grid"]["bytes"], "RGB", grid.size, f"row {name!r}: its grid")
     reference = _pixels(values["reference"]["bytes"], "RGBA", None, f"row {name!r}: its reference")
-    plain = {column: values[column] for column in PLAIN}
-    tiles = unpack(grid, canvas).astype(np.float32) / 255
-    return Row(tiles=tiles, reference=reference, glb=values["mesh"]["bytes"], **plain)
+    plain = {column: values[column] for column in PLAIN if column not in ADDED}
+    truth = values.get("truth")
+    row = Row(
+        tiles=unpack(grid, canvas).astype(np.float32) / 255,
+        reference=reference,
+        glb=values["mesh"]["bytes"] if values["mesh"] else b"",
+        truth=None if truth is None else tuple(truth),
+        **plain,
+    )
+    return replace(row, tiles=true_tiles(row, grid))
 
 
 def make_schema(grid: ViewGrid) -> pa.Schema:

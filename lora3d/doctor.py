@@ -163,6 +163,11 @@ def _origin(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(
             "note", f"{len(dataset) - drawn} of {len(dataset)} references are rendered, the others drawn"
         )
+    alone = tuple(row["id"] for row in dataset.index if row["truth"] is not None)
+    if alone:
+        yield Finding(
+            "note", f"{len(alone)} rows are pictures without a model: learned from, never scored", alone
+        )
 
 
 def _pictures(dataset: Dataset) -> Iterator[Finding]:
@@ -181,7 +186,8 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
         at += 1
         for level, what in _row_faults(row, dataset.grid):
             faults.setdefault((level, what), []).append(row.id)
-        views = row.tiles[list(dataset.grid.indices("rgb"))].tobytes()
+        # Of a drawing without a model, the drawing.
+        views = (row.tiles if row.truth else row.tiles[list(dataset.grid.indices("rgb"))]).tobytes()
         twin = hashes.setdefault(views, row.file)
         if twin != row.file:
             faults.setdefault(("warning", "the same views as another model"), []).append(row.id)
@@ -192,7 +198,7 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
 def _row_faults(row: Row, grid: ViewGrid) -> Iterator[tuple[Level, str]]:
     if row.content_hash != hash_row(row):
         yield "error", "their content is not what it was when they were made"
-    views = row.tiles[list(grid.indices("rgb"))]
+    views = row.tiles[[i for i in grid.indices("rgb") if row.truth is None or row.truth[i]]]
     if not len(views):
         return
     shown = np.abs(views - np.asarray(grid.background, np.float32)).max(axis=-1) > 0.02

@@ -218,6 +218,8 @@ def _survey(dataset: Dataset, rows: list[Row]) -> _Yardstick:
     rng = np.random.default_rng(0)
     share = max(64, PALETTE_PIXELS // max(1, dataset.count("train")))
     for other in dataset.rows("train"):
+        if other.truth is not None:
+            continue  # pictures without a model answer nothing
         pixels = other.tiles[list(grid.indices("rgb"))][metrics.coverage(grid, other.tiles)]
         some = pixels[rng.permutation(len(pixels))[:share]]
         for key in (other.artist, None):

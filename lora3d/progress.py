@@ -71,25 +71,28 @@ def spread(rows: Cached, dataset: Dataset, most: int) -> Cached:
     return rows.pick([i for _, i in sorted(order)[:most]])
 
 
-def slot_weights(slots: tuple[str, ...], config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Which slots hold the drawing, (slots,) bool, and how much each counts when it is not given, (slots,)."""
-    drawn = torch.tensor([s.startswith("reference") for s in slots])
-    empty = torch.tensor([s == "empty" for s in slots])
+def slot_weights(rows: Cached, index: list[int], config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Which slots of the rows at ``index`` hold a drawing to give, bool, and how much each counts if not given.
+
+    Both (b, slots). A slot without truth counts nothing. A drawing that is all there is is not given but learned.
+    """
+    drawn = torch.tensor([s.startswith("reference") for s in rows.slots])
+    empty = torch.tensor([s == "empty" for s in rows.slots])
     weight = torch.where(drawn, config.reference_weight, torch.where(empty, config.empty_weight, 1.0))
-    return drawn, weight
+    truth = torch.ones(len(index), len(drawn), dtype=torch.bool) if rows.truth is None else rows.truth[index]
+    return drawn & (truth & ~drawn).any(1, keepdim=True), weight * truth
 
 
 @torch.no_grad()
 def fixed_loss(base: Base, rows: Cached, config: TrainConfig, dtype: torch.dtype) -> float:
     """Mean loss, drawing and sentence given, at fixed times and noise for each row, so that runs compare."""
     times = held_out_times(FIXED_TIMES, config.time_mean, config.time_deviation).to(base.device)
-    drawn, weight = slot_weights(rows.slots, config)
     losses = []
     for start in range(0, len(rows), 8):
         index = torch.arange(start, min(start + 8, len(rows)))
         clean = rows.latents[index].to(base.device, torch.float32)
-        known = drawn.expand(len(index), -1).to(base.device)
-        counted = (weight * ~drawn).expand(len(index), -1).to(base.device)
+        drawn, weight = slot_weights(rows, index.tolist(), config)
+        known, counted = drawn.to(base.device), (weight * ~drawn).to(base.device)
         text = text_of(base, rows, rows.said[index])
         for k, value in enumerate(times):
             noise = fixed_noise(base, [i * FIXED_TIMES + k for i in index.tolist()])
