@@ -81,17 +81,26 @@ def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
         raise InputError("the drawing shows no object: every pixel is background")
     ys, xs = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     box = (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1)
-    crop = rgba[box[1] : box[3], box[0] : box[2]].astype(np.float32)
-    premultiplied = np.concatenate([crop[..., :3] * crop[..., 3:], crop[..., 3:]], axis=-1)
+    crop = rgba[box[1] : box[3], box[0] : box[2]]
+    return resample(
+        grid, crop, (crop.shape[1] / 2, crop.shape[0] / 2), max(crop.shape[:2]) / grid.reference_fit
+    )
 
+
+def resample(grid: ViewGrid, rgba: Array, centre: tuple[float, float], side: float) -> tuple[Array, Array]:
+    """The square of ``side`` pixels about ``centre`` (x, y) of a picture (h, w, 4) as a tile; see `fit_reference`.
+
+    What lies beyond the picture is transparent.
+    """
+    rgba = rgba.astype(np.float32)
+    premultiplied = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=-1)
     # One affine resampling of a padded square, so that framing is sub-pixel exact and never stretches.
-    side = max(crop.shape[:2]) / grid.reference_fit
-    centre = (crop.shape[1] / 2, crop.shape[0] / 2)
-    # As far as the frame and the filter's support reach beyond the crop.
-    pad = int(np.ceil((side - min(crop.shape[:2])) / 2 + 2 * side / grid.tile)) + 2
+    frame = (centre[0] - side / 2, centre[1] - side / 2)
+    beyond = max(-frame[0], -frame[1], frame[0] + side - rgba.shape[1], frame[1] + side - rgba.shape[0], 0.0)
+    # As far as the frame and the filter's support reach beyond the picture.
+    pad = int(np.ceil(beyond + 2 * side / grid.tile)) + 2
     padded = np.pad(premultiplied, ((pad, pad), (pad, pad), (0, 0)))
-    frame = (centre[0] + pad - side / 2, centre[1] + pad - side / 2)
-    region = (frame[0], frame[1], frame[0] + side, frame[1] + side)
+    region = (frame[0] + pad, frame[1] + pad, frame[0] + side + pad, frame[1] + side + pad)
     planes = [
         Image.fromarray(padded[..., c]).resize((grid.tile, grid.tile), Image.Resampling.HAMMING, box=region)
         for c in range(4)
