@@ -260,11 +260,11 @@ def _part(file: GltfFile, fields: dict[str, Any], morph: list[Any]) -> _Part | N
     if color is not None and color.shape[1] == 3:
         color = np.concatenate([color, np.ones_like(color[:, :1])], axis=1)
     uv = attribute(f"TEXCOORD_{look.texcoord}", (2,))
-    if uv is None and look.material.texture is not None:
+    if uv is None and (look.material.texture is not None or look.material.metallic_roughness is not None):
         file.notes.append(
             f"the texture of material {look.material.name!r} has no coordinates and is left out"
         )
-        look = Surface(replace(look.material, texture=None))
+        look = Surface(replace(look.material, texture=None, metallic_roughness=None))
     joints, weights = _influences(attribute)
     return _Part(
         faces=inverse.reshape(-1, 3).astype(np.int32),

@@ -36,7 +36,7 @@ class Surface:
 def surface(file: GltfFile, index: int | None) -> Surface:
     """Material ``index`` of the file; None is glTF's default material."""
     if index is None:
-        return Surface(Material(double_sided=False))
+        return Surface(Material(double_sided=False, metallic=1.0))
     if index not in file.surfaces:
         file.surfaces[index] = _surface(file, item(file, "materials", index))
     return file.surfaces[index]
@@ -77,8 +77,16 @@ def _surface(file: GltfFile, fields: dict[str, Any]) -> Surface:
         double_sided=get(fields, "doubleSided", bool, False),
         emissive=emissive,  # type: ignore[arg-type]
         unlit=unlit,
+        metallic=_share(pbr, "metallicFactor") if glossy is None else 0.0,
+        roughness=_share(pbr, "roughnessFactor") if glossy is None else 1.0,
     )
-    return Surface(material) if info is None else _textured(file, material, info)
+    look = Surface(material) if info is None else _textured(file, material, info)
+    fine = get(pbr, "metallicRoughnessTexture", dict, None)
+    return look if fine is None or unlit or glossy is not None else _finished(file, look, fine)
+
+
+def _share(fields: dict[str, Any], key: str) -> float:
+    return min(max(get(fields, key, float, 1.0), 0.0), 1.0)
 
 
 def _stores_srgb(file: GltfFile) -> bool:
@@ -116,6 +124,23 @@ def _textured(file: GltfFile, material: Material, info: dict[str, Any]) -> Surfa
     if moved is None:
         return Surface(material, texcoord)
     return Surface(material, get(moved, "texCoord", int, texcoord), _transform(moved))
+
+
+def _finished(file: GltfFile, look: Surface, info: dict[str, Any]) -> Surface:
+    """The look with its texture of metalness and roughness, which must lie as its colours do."""
+    read = _textured(file, replace(look.material, texture=None), info)
+    image = read.material.texture
+    if image is None:
+        return look
+    if look.material.texture is None:
+        return replace(read, material=replace(read.material, texture=None, metallic_roughness=image))
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    if read.texcoord != look.texcoord or not np.array_equal(read.apply(corners), look.apply(corners)):
+        file.notes.append(
+            f"the metalness of {look.material.name!r} lies apart from its colours and is left out"
+        )
+        return look
+    return replace(look, material=replace(look.material, metallic_roughness=image))
 
 
 def _transform(fields: dict[str, Any]) -> Array:

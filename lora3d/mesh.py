@@ -40,6 +40,10 @@ class Material:
         double_sided: whether back faces are seen. True unless the file says otherwise.
         emissive: LINEAR rgb that is added, strength included (may exceed 1).
         unlit: shown as it is under every light.
+        metallic: 0 to 1, whether it is a metal; seen in studio light alone, as is roughness.
+        roughness: 0 (polished) to 1. A rough non-metal shines nowhere; OBJ and the others know no other.
+        metallic_roughness: (h, w, 4) uint8, read where ``texture`` is and by its sampler: green multiplies the
+            roughness, blue the metalness, both linear. Not written to GLB.
     """
 
     name: str = ""
@@ -53,6 +57,9 @@ class Material:
     double_sided: bool = True
     emissive: tuple[float, float, float] = (0.0, 0.0, 0.0)
     unlit: bool = False
+    metallic: float = 0.0
+    roughness: float = 1.0
+    metallic_roughness: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

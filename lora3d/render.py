@@ -89,14 +89,17 @@ def pack_scene(mesh: Mesh) -> Scene:
         row["mode"], row["cutoff"] = _mode(m, mesh), m.alpha_cutoff
         row["double_sided"], row["unlit"], row["nearest"] = m.double_sided, m.unlit, m.filter == "nearest"
         row["wrap_u"], row["wrap_v"] = (WRAPS[w] for w in m.wrap)
-        row["first"] = NO_TEXTURE
-        if m.texture is not None and mesh.corner_uv is not None:
-            row["height"], row["width"] = m.texture.shape[:2]
-            if id(m.texture) not in first_texel:
-                first_texel[id(m.texture)] = count
-                textures.append(m.texture.reshape(-1, 4))
+        row["metallic"], row["roughness"] = m.metallic, m.roughness
+        row["first"] = row["fine_first"] = NO_TEXTURE
+        for prefix, texture in (("", m.texture), ("fine_", m.metallic_roughness)):
+            if texture is None or mesh.corner_uv is None:
+                continue
+            if id(texture) not in first_texel:
+                first_texel[id(texture)] = count
+                textures.append(texture.reshape(-1, 4))
                 count += len(textures[-1])
-            row["first"] = first_texel[id(m.texture)]
+            row[f"{prefix}height"], row[f"{prefix}width"] = texture.shape[:2]
+            row[f"{prefix}first"] = first_texel[id(texture)]
     vertices = mesh.vertices.astype(np.float64)
     texels = np.ascontiguousarray(np.concatenate(textures), np.uint8)
     alphas = np.ascontiguousarray(texels[:, 3])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora3d.camera import Array
+from lora3d.light import studio_light
 from lora3d.texels import (
     ALPHA,
     BLUE,
@@ -21,6 +22,7 @@ from lora3d.texels import (
     RED,
     U,
     V,
+    finish,
     helper,
     kernel,
     sample,
@@ -71,11 +73,6 @@ def _linear_to_srgb(value: Array) -> Array:
 # Linear interpolation in 4096 steps is within 2e-5 of the curve.
 ENCODE_STEPS = 4096
 ENCODE = np.append(_linear_to_srgb(np.arange(ENCODE_STEPS + 1) / ENCODE_STEPS), 1.0).astype(np.float32)
-
-# The studio rig, fixed to the object's frame: direction toward the light and its strength.
-KEY = np.array([-0.48, -0.64, 0.60])
-FILL = np.array([0.64, 0.48, 0.60])
-KEY_STRENGTH, FILL_STRENGTH, SKY, GROUND = 0.55, 0.25, 0.45, 0.25
 
 
 @helper
@@ -164,14 +161,6 @@ def _normal(face_normal, corners, smooth, f, u, v, dx, dy, dz):
 
 
 @helper
-def _light(x, y, z):
-    """Irradiance of the studio rig on a unit normal: two lamps and a sky over a ground."""
-    key = max(0.0, x * KEY[0] + y * KEY[1] + z * KEY[2])
-    fill = max(0.0, x * FILL[0] + y * FILL[1] + z * FILL[2])
-    return KEY_STRENGTH * key + FILL_STRENGTH * fill + GROUND + (SKY - GROUND) * (z + 1) / 2
-
-
-@helper
 def _direction(pose, perspective, cx, cy):
     """The direction of the ray through (cx, cy), the image point in units of the frame at depth 1."""
     dx, dy, dz = -pose[0, 2], -pose[1, 2], -pose[2, 2]
@@ -208,11 +197,11 @@ def surface_into(scene, lens, faces, edges, window, slot, depth, out_depth, out_
 
 
 @helper
-def _lit(material, r, g, b, a, light):
+def _lit(material, r, g, b, a, light, gloss):
     """What is seen of a base colour under a light: at most white, premultiplied as before."""
-    r = r * light + a * material.emissive_red
-    g = g * light + a * material.emissive_green
-    b = b * light + a * material.emissive_blue
+    r = r * light + a * (material.emissive_red + gloss)
+    g = g * light + a * (material.emissive_green + gloss)
+    b = b * light + a * (material.emissive_blue + gloss)
     # Clipped before averaging, or bright samples would eat the edges.
     return min(r, a), min(g, a), min(b, a)
 
@@ -229,18 +218,22 @@ def _only(slot, row, column, samples):
 
 
 @helper
-def _tinted(scene, lens, normals, material, corners, edges, n, f, x, y, to_lens):
-    """Tint and light (r, g, b, a, light) of triangle n, of face f, at (x, y) in pixels."""
-    smooth, colored, studio = scene
+def _tinted(flags, lens, normals, texels, material, corners, edges, n, f, x, y, to_lens):
+    """Tint and light (r, g, b, a, light, gloss) of triangle n, of face f, at (x, y) in pixels."""
+    smooth, colored, lit = flags
     pose, half_extent, perspective = lens
     u, v = weights(edges, n, x, y)
     r, g, b, a = _tint(material, corners, colored, f, u, v)
-    light = np.float32(1)
-    if studio and not material.unlit:
-        dx, dy, dz = _direction(pose, perspective, x * to_lens - half_extent, half_extent - y * to_lens)
-        nx, ny, nz = _normal(normals, corners, smooth, f, u, v, dx, dy, dz)
-        light = np.float32(_light(nx, ny, nz))
-    return r, g, b, a, light
+    light, gloss = 1.0, 0.0
+    if lit and not material.unlit:
+        d = _direction(pose, perspective, x * to_lens - half_extent, half_extent - y * to_lens)
+        normal = _normal(normals, corners, smooth, f, u, v, d[0], d[1], d[2])
+        metallic, roughness = np.float64(material.metallic), np.float64(material.roughness)
+        if material.fine_first != NO_TEXTURE:
+            rough, metal = finish(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+            metallic, roughness = metallic * metal, roughness * rough
+        light, gloss = studio_light(normal, d, metallic, roughness, 1.0)
+    return r, g, b, a, np.float32(light), np.float32(gloss)
 
 
 @helper
@@ -276,7 +269,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
             if n == -1:
                 continue
             alike = n >= 0
-            tr = tg = tb = ta = light = np.float32(1)
+            tr = tg = tb = ta = light = gloss = np.float32(1)
             if alike:
                 f = np.uint64(faces[n])
                 material = materials[face_material[f]]
@@ -285,8 +278,8 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
                 if not (once or material.nearest):
                     once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
                 side = 1 if once else samples
-                tr, tg, tb, ta, light = _tinted(
-                    flags, eye, normals, material, corners, edges, n, f, x, y, to_lens
+                tr, tg, tb, ta, light, gloss = _tinted(
+                    flags, eye, normals, texels, material, corners, edges, n, f, x, y, to_lens
                 )
             red = green = blue = alpha = np.float32(0)
             for i in range(row * samples, row * samples + side):
@@ -301,11 +294,11 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
                         if side > 1 or not alike:
                             x, y = (j + 0.5) * step, (i + 0.5) * step
                         if not alike:
-                            tr, tg, tb, ta, light = _tinted(
-                                flags, eye, normals, material, corners, edges, n, f, x, y, to_lens
+                            tr, tg, tb, ta, light, gloss = _tinted(
+                                flags, eye, normals, texels, material, corners, edges, n, f, x, y, to_lens
                             )
                         r, g, b, a = _textured(material, texels, corners, edges, n, f, x, y, tr, tg, tb, ta)
-                        r, g, b = _lit(material, r, g, b, a, light)
+                        r, g, b = _lit(material, r, g, b, a, light, gloss)
                         red, green, blue = red + clear * r, green + clear * g, blue + clear * b
                         alpha += clear * a
                         clear *= 1 - a

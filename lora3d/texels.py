@@ -16,14 +16,19 @@ NO_TEXTURE = -1
 MOST_TEXELS = 1024
 
 
-# One row a material. cutoff is alpha_cutoff; first is the index of the texture's first texel, or NO_TEXTURE.
+# One row a material. cutoff is alpha_cutoff; first is the index of the texture's first texel, or NO_TEXTURE;
+# fine_ the same of the texture of roughness and metalness.
 MATERIAL = np.dtype(
     [
-        *((name, np.float32) for name in ("red", "green", "blue", "alpha", "cutoff")),
+        *(
+            (name, np.float32)
+            for name in ("red", "green", "blue", "alpha", "cutoff", "metallic", "roughness")
+        ),
         *((name, np.float32) for name in ("emissive_red", "emissive_green", "emissive_blue")),
         *((name, np.int32) for name in ("mode", "wrap_u", "wrap_v")),
         *((name, np.bool_) for name in ("nearest", "double_sided", "unlit")),
         *((name, np.int64) for name in ("first", "height", "width")),
+        *((name, np.int64) for name in ("fine_first", "fine_height", "fine_width")),
     ]
 )
 # The columns of Scene.corners: texture coordinates, linear rgba, unit normal.
@@ -54,14 +59,13 @@ def _wrap(index, count, mode):
 
 
 @helper
-def _taps(material, u, v):
+def _taps(material, first, width, height, u, v):
     """Bilinear filtering at (u, v): four texels (upper left, upper right, lower left, lower right), two weights.
 
-    For ``nearest`` all four are one texel.
+    Of the texture from ``first`` on, by the sampler of the material. For ``nearest`` all four are one texel.
     """
     if not (abs(u) < 1e6 and abs(v) < 1e6):
         u, v = np.float32(0), np.float32(0)
-    width, height = material.width, material.height
     x, y = u * np.float64(width), v * np.float64(height)
     if material.nearest:
         x, y = math.floor(x) + 0.5, math.floor(y) + 0.5
@@ -72,7 +76,7 @@ def _taps(material, u, v):
         left, right = _wrap(left, width, material.wrap_u), _wrap(right, width, material.wrap_u)
     if top < 0 or below >= height:
         top, below = _wrap(top, height, material.wrap_v), _wrap(below, height, material.wrap_v)
-    upper, lower = material.first + top * width, material.first + below * width
+    upper, lower = first + top * width, first + below * width
     upper_left, upper_right = np.uint64(upper + left), np.uint64(upper + right)
     return upper_left, upper_right, np.uint64(lower + left), np.uint64(lower + right), s, t
 
@@ -90,7 +94,7 @@ def _texel(texels, t, opaque):
 def sample(material, texels, u, v):
     """The texture of a material at (u, v): linear premultiplied rgba; alpha is 1 where it does not count."""
     opaque = material.mode == OPAQUE
-    i, j, k, n, s, t = _taps(material, u, v)
+    i, j, k, n, s, t = _taps(material, material.first, material.width, material.height, u, v)
     ri, gi, bi, ai = _texel(texels, i, opaque)
     rj, gj, bj, aj = _texel(texels, j, opaque)
     rk, gk, bk, ak = _texel(texels, k, opaque)
@@ -106,11 +110,23 @@ def sample(material, texels, u, v):
 
 
 @helper
+def finish(material, texels, u, v):
+    """What the second texture of a material multiplies roughness and metalness by at (u, v)."""
+    width, height = material.fine_width, material.fine_height
+    i, j, k, n, s, t = _taps(material, material.fine_first, width, height, u, v)
+    wj, wk, wn = s * (1 - t), (1 - s) * t, s * t
+    wi = (1 - s) * (1 - t)
+    rough = wi * texels[i, 1] + wj * texels[j, 1] + wk * texels[k, 1] + wn * texels[n, 1]
+    metal = wi * texels[i, 2] + wj * texels[j, 2] + wk * texels[k, 2] + wn * texels[n, 2]
+    return rough / 255, metal / 255
+
+
+@helper
 def coverage(material, alphas, tint, u, v):
     """Alpha of a surface at texture coordinates (u, v), whatever its mode; tint: the alpha of factor and corners."""
     if material.first == NO_TEXTURE:
         return tint
-    i, j, k, n, s, t = _taps(material, u, v)
+    i, j, k, n, s, t = _taps(material, material.first, material.width, material.height, u, v)
     upper = (1 - s) * alphas[i] + s * alphas[j]
     lower = (1 - s) * alphas[k] + s * alphas[n]
     return tint * ((1 - t) * upper + t * lower) * np.float32(1 / 255)
