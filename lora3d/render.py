@@ -19,6 +19,7 @@ from lora3d import raster
 from lora3d.camera import Array, Camera
 from lora3d.grid import ViewGrid, encode_depth
 from lora3d.mesh import Material, Mesh, face_normals
+from lora3d.occlusion import DIRECTIONS, SIZE, SkyMaps, directions, open_into
 from lora3d.shading import Lens, Scene, shade_into, surface_into
 from lora3d.texels import (
     BLEND,
@@ -176,13 +177,17 @@ def render(
     *,
     shading: Shading = "unlit",
     samples: int = 2,
+    occlusion: bool = False,
 ) -> Views:
     """Pictures of size × size pixels, one a camera.
 
     Colours average ``samples``² points a pixel; depth, normal and position are taken at its centre.
     ``unlit`` shows base colour and emission alone; ``studio`` lights it by a rig fixed to the object's
-    frame. One-sided faces are not seen from behind; half-transparent ones are geometry too.
+    frame, its sky only as far as the object leaves it open with ``occlusion``. One-sided faces are not seen
+    from behind; half-transparent ones are geometry too.
     """
+    if occlusion and shading != "studio":
+        raise ValueError("occlusion darkens the studio's light: it needs shading='studio'")
     if shading not in ("unlit", "studio"):
         raise ValueError(f"shading is 'unlit' or 'studio', found {shading!r}")
     if size < 1 or samples < 1:
@@ -210,19 +215,35 @@ def render(
         window = _window(box, size)
         slot = np.concatenate([layers.slot, opaque.slot]) if layers else opaque.slot
         lens = _lens(camera)
-        shade_into(scene, lens, faces, edges, window, samples, shading == "studio", slot, views.rgba[i])
-        surface_into(
-            scene,
-            lens,
-            faces,
-            edges,
-            window,
-            *wanted[-1][1],
-            views.depth[i],
-            views.normal[i],
-            views.position[i],
-        )
+        surface = views.depth[i], views.normal[i], views.position[i]
+        surface_into(scene, lens, faces, edges, window, *wanted[-1][1], *surface)
+        open_share = np.ones((size, size), np.float32)
+        if occlusion:
+            open_into(_sky_maps(mesh), views.position[i], views.normal[i], window, open_share)
+        lit = shading == "studio"
+        shade_into(scene, lens, faces, edges, window, samples, lit, slot, open_share, views.rgba[i])
     return views
+
+
+@lru_cache(maxsize=2)
+def _sky_maps(mesh: Mesh) -> SkyMaps:
+    """The mesh seen from all around, both sides of its faces and nothing half-transparent."""
+    scene = pack_scene(mesh)
+    materials = scene.materials.copy()
+    materials["double_sided"] = True
+    scene = scene._replace(materials=materials)
+    points = scene.vertices[np.unique(scene.faces)]
+    centre = (points.min(0) + points.max(0)) / 2
+    radius = float(np.linalg.norm(points - centre, axis=1).max()) * 1.02 or 1.0
+    maps = SkyMaps(directions(DIRECTIONS), centre, radius, np.empty((DIRECTIONS, SIZE, SIZE), np.float32))
+    found = buffers(SIZE)
+    for axes, depth in zip(maps.axes, maps.depth, strict=True):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = axes.T, centre + radius * axes[2]
+        camera = Camera(tuple(pose.ravel().tolist()), ortho_scale=2 * radius)
+        visibility(scene, camera, SIZE, [(_cutoff(scene, OPAQUE_ALPHA), found)])
+        depth[:] = found.depth[0]
+    return maps
 
 
 def _window(box: Array, size: int) -> tuple[int, int, int, int]:

@@ -218,7 +218,7 @@ def _only(slot, row, column, samples):
 
 
 @helper
-def _tinted(flags, lens, normals, texels, material, corners, edges, n, f, x, y, to_lens):
+def _tinted(flags, lens, normals, texels, material, corners, edges, n, f, x, y, to_lens, open_share):
     """Tint and light (r, g, b, a, light, gloss) of triangle n, of face f, at (x, y) in pixels."""
     smooth, colored, lit = flags
     pose, half_extent, perspective = lens
@@ -232,7 +232,7 @@ def _tinted(flags, lens, normals, texels, material, corners, edges, n, f, x, y, 
         if material.fine_first != NO_TEXTURE:
             rough, metal = finish(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
             metallic, roughness = metallic * metal, roughness * rough
-        light, gloss = studio_light(normal, d, metallic, roughness, 1.0)
+        light, gloss = studio_light(normal, d, metallic, roughness, open_share)
     return r, g, b, a, np.float32(light), np.float32(gloss)
 
 
@@ -250,13 +250,13 @@ def _textured(material, texels, corners, edges, n, f, x, y, r, g, b, a):
 
 
 @kernel
-def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
+def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_share, rgba):
     """Colours (s, s, 4) sRGB straight alpha from the layers (k, s·samples, s·samples) of a `Visibility`, in place.
 
     faces and edges are those of `raster.Triangles`; window: rows (from, to) and columns (from, to) of the pixels
-    that may see something. Layers are composed front to back, samples averaged; both premultiplied and linear.
-    Where all samples of a pixel see one triangle, tint and light are taken once, at its centre, and so is a filtered
-    texture whose texels are no smaller than the pixel.
+    that may see something; open_share (s, s): how much of the sky's light comes to each. Layers are composed front to
+    back, samples averaged; both premultiplied and linear. Where all samples of a pixel see one triangle, tint and
+    light are taken once, at its centre, and so is a filtered texture whose texels are no smaller than the pixel.
     """
     materials, texels, corners = scene.materials, scene.texels, scene.corners
     face_material, normals = scene.face_material, scene.face_normal
@@ -268,7 +268,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
             n, side = _only(slot, row, column, samples), samples
             if n == -1:
                 continue
-            alike = n >= 0
+            alike, sky = n >= 0, open_share[row, column]
             tr = tg = tb = ta = light = gloss = np.float32(1)
             if alike:
                 f = np.uint64(faces[n])
@@ -279,7 +279,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
                     once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
                 side = 1 if once else samples
                 tr, tg, tb, ta, light, gloss = _tinted(
-                    flags, eye, normals, texels, material, corners, edges, n, f, x, y, to_lens
+                    flags, eye, normals, texels, material, corners, edges, n, f, x, y, to_lens, sky
                 )
             red = green = blue = alpha = np.float32(0)
             for i in range(row * samples, row * samples + side):
@@ -295,7 +295,19 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, rgba):
                             x, y = (j + 0.5) * step, (i + 0.5) * step
                         if not alike:
                             tr, tg, tb, ta, light, gloss = _tinted(
-                                flags, eye, normals, texels, material, corners, edges, n, f, x, y, to_lens
+                                flags,
+                                eye,
+                                normals,
+                                texels,
+                                material,
+                                corners,
+                                edges,
+                                n,
+                                f,
+                                x,
+                                y,
+                                to_lens,
+                                sky,
                             )
                         r, g, b, a = _textured(material, texels, corners, edges, n, f, x, y, tr, tg, tb, ta)
                         r, g, b = _lit(material, r, g, b, a, light, gloss)
