@@ -1,8 +1,9 @@
 """glTF 2.0 scenes to a Mesh: nodes, skins, primitives and materials, read exactly as the file says.
 
-Read beyond the core: KHR_mesh_quantization, KHR_draco_mesh_compression, KHR_texture_transform,
-KHR_materials_unlit, KHR_materials_emissive_strength, KHR_materials_pbrSpecularGlossiness (its diffuse
-part), KHR_node_visibility and EXT_texture_webp. Skinned meshes are shown in the rest pose of their joints.
+Read beyond the core: KHR_mesh_quantization, KHR_draco_mesh_compression, EXT_ and KHR_meshopt_compression (by
+the extra ``meshopt``), KHR_texture_transform, KHR_materials_unlit, KHR_materials_emissive_strength,
+KHR_materials_pbrSpecularGlossiness (its diffuse part), KHR_node_visibility and EXT_texture_webp. Skinned
+meshes are shown in the rest pose of their joints.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lora3d.gltf_file import (
     view_bytes,
 )
 from lora3d.gltf_material import Surface, surface
+from lora3d.gltf_meshopt import EXTENSIONS as MESHOPT
 from lora3d.mesh import FROM_Y_UP, Mesh, MeshError, merge, tidy
 
 MAX_FACES = 5_000_000
@@ -36,6 +38,7 @@ MAX_FACES = 5_000_000
 READ = {
     "KHR_mesh_quantization",
     "KHR_draco_mesh_compression",
+    *MESHOPT,
     "KHR_texture_transform",
     "KHR_materials_unlit",
     "KHR_materials_emissive_strength",
@@ -89,10 +92,9 @@ def _check_extensions(file: GltfFile) -> None:
     used, required = (get(file.doc, key, list, []) for key in ("extensionsUsed", "extensionsRequired"))
     for name in required:
         if not isinstance(name, str) or not (name in READ or HARMLESS.match(name)):
-            advice = "export it without"
-            if "meshopt" in str(name):
-                advice = "unpack it first, for instance with `gltf-transform copy`"
-            raise MeshError(f"the file requires the glTF extension {name!r}, which is not read: {advice}")
+            raise MeshError(
+                f"the file requires the glTF extension {name!r}, which is not read: export it without"
+            )
     if "EXT_mesh_gpu_instancing" in used:
         file.notes.append("the copies made by EXT_mesh_gpu_instancing are left out")
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from lora3d.assets import resource
 from lora3d.camera import Array
+from lora3d.gltf_meshopt import EXTENSIONS, unpack
 from lora3d.mesh import MeshError
 
 MAX_COUNT = 16_000_000  # elements of an accessor: more than MAX_FACES triangles have corners
@@ -39,7 +40,7 @@ class GltfFile:
         binary: the GLB's own buffer.
         folder, root: where relative URIs start, and what they must not leave; None: no URIs.
         notes: warnings for a person, in the order found.
-        buffers, accessors, images, surfaces: what has been read, by index.
+        buffers, unpacked, accessors, images, surfaces: what has been read, by index.
     """
 
     doc: dict[str, Any]
@@ -48,6 +49,7 @@ class GltfFile:
     root: Path | None = None
     notes: list[str] = field(default_factory=list)
     buffers: dict[int, bytes] = field(default_factory=dict)
+    unpacked: dict[int, bytes] = field(default_factory=dict)
     accessors: dict[int, Array] = field(default_factory=dict)
     images: dict[int, Array | None] = field(default_factory=dict)
     surfaces: dict[int, Any] = field(default_factory=dict)
@@ -166,8 +168,25 @@ def buffer(file: GltfFile, index: int) -> bytes:
 
 
 def view_bytes(file: GltfFile, index: int) -> memoryview:
-    """The bytes of a buffer view."""
+    """The bytes of a buffer view, unpacked where the file requires meshopt; else its plain copy serves."""
     fields = item(file, "bufferViews", index)
+    required = get(file.doc, "extensionsRequired", list, [])
+    packed = next((p for name in EXTENSIONS if name in required and (p := extension(fields, name))), None)
+    if packed is None:
+        return _span(file, index, fields)
+    if index not in file.unpacked:
+        count, stride = get(packed, "count", int), get(packed, "byteStride", int)
+        if count * stride != get(fields, "byteLength", int):
+            raise MeshError(
+                f"buffer view {index} has another length than its {count} elements of {stride} bytes"
+            )
+        data = bytes(_span(file, index, packed))
+        mode, filtering = get(packed, "mode", str), get(packed, "filter", str, "NONE")
+        file.unpacked[index] = unpack(data, count, stride, mode, filtering)
+    return memoryview(file.unpacked[index])
+
+
+def _span(file: GltfFile, index: int, fields: dict[str, Any]) -> memoryview:
     data = buffer(file, get(fields, "buffer", int))
     start, length = get(fields, "byteOffset", int, 0), get(fields, "byteLength", int)
     if start < 0 or length < 1 or start + length > len(data):

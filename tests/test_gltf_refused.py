@@ -40,7 +40,7 @@ def change(path: str, value) -> dict:
         (change("asset.minVersion", "2.1"), "found '2.1'"),
         (change("asset", {}), "found 'missing'"),
         (change("extensionsRequired", ["KHR_new_thing"]), "'KHR_new_thing', which is not read"),
-        (change("extensionsRequired", ["EXT_meshopt_compression"]), "unpack it first"),
+        (change("extensionsRequired", ["EXT_meshopt_packing"]), "which is not read: export it without"),
         (change("nodes", [{"children": [1]}, {"children": [0], "mesh": 0}]), "reached twice"),
         (change("nodes", [{"children": [1, 1]}, {"mesh": 0}]), "reached twice"),
         (change("nodes.0.mesh", 3), "entry 3 of 1 in 'meshes'"),
