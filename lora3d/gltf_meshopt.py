@@ -5,7 +5,6 @@ The decoder is the extra ``meshopt``, meshoptimizer's own code.
 
 from __future__ import annotations
 
-
 from lora3d.mesh import MeshError
 
 EXTENSIONS = ("EXT_meshopt_compression", "KHR_meshopt_compression")
