@@ -8,11 +8,12 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lora3d.camera import Array, Camera
@@ -57,13 +58,17 @@ class Task:
 class Prepared:
     """What the parent needs to know of an asset; its rows lie in ``part``, and so does this.
 
-    ious: of the drawings that became rows.
+    Attributes:
+        look: of the model; None for pictures without one.
+        ious: of the drawings that became rows.
+        shown: SHA-256 of the pictures that have no model; empty for a model.
     """
 
     part: Path
-    look: Look
+    look: Look | None
     ious: tuple[float, ...]
     warnings: tuple[str, ...]
+    shown: str = ""
 
 
 _SAID, _PACKED, _STRIPS = b"lora3d_prepared", b"lora3d_look", b"lora3d_strips"
@@ -73,10 +78,11 @@ def read_prepared(part: Path) -> Prepared:
     """What `prepare` returned when it wrote ``part``."""
     metadata = pq.read_schema(part).metadata
     said = json.loads(metadata[_SAID])
-    look = Look(
-        np.array(said["moments"]), base64.b64decode(metadata[_PACKED]), np.array(said["cover"]), said["plain"]
-    )
-    return Prepared(part, look, tuple(said["ious"]), tuple(said["warnings"]))
+    look = None
+    if not said["shown"]:
+        packed = base64.b64decode(metadata[_PACKED])
+        look = Look(np.array(said["moments"]), packed, np.array(said["cover"]), said["plain"])
+    return Prepared(part, look, tuple(said["ious"]), tuple(said["warnings"]), said["shown"])
 
 
 def read_strips(part: Path) -> list[bytes]:
@@ -84,25 +90,29 @@ def read_strips(part: Path) -> list[bytes]:
     return [base64.b64decode(strip) for strip in json.loads(pq.read_schema(part).metadata[_STRIPS])]
 
 
-def _write_part(prepared: Prepared, rows: pa.Table, strips: list[bytes]) -> None:
+def write_rows(task: Task, look: Look | None, rows: list[Row], warnings: Iterable[str]) -> Prepared:
     """Writes rows and what is said of them as one file: it is there whole, or not at all."""
-    look = prepared.look
-    said = {
-        "moments": look.moments.tolist(),
-        "cover": look.cover.tolist(),
-        "plain": look.plain,
-        "ious": prepared.ious,
-        "warnings": prepared.warnings,
-    }
-    pictures = json.dumps([base64.b64encode(strip).decode() for strip in strips])
-    metadata = {_SAID: json.dumps(said), _PACKED: base64.b64encode(look.packed), _STRIPS: pictures}
-    temporary = prepared.part.with_suffix(f".{os.getpid()}.tmp")
-    pq.write_table(rows.replace_schema_metadata(metadata), temporary)
-    temporary.replace(prepared.part)
+    ious = tuple(row.reference_iou for row in rows if row.reference_iou is not None)
+    shown = hashlib.sha256()
+    for row in rows if look is None else ():
+        shown.update(row.tiles.tobytes())
+    prepared = Prepared(
+        task.part, look, ious, tuple(dict.fromkeys(warnings)), shown.hexdigest() if look is None else ""
+    )
+    said: dict[str, Any] = {"ious": ious, "warnings": prepared.warnings, "shown": prepared.shown}
+    if look is not None:
+        said |= {"moments": look.moments.tolist(), "cover": look.cover.tolist(), "plain": look.plain}
+    pictures = json.dumps([base64.b64encode(make_strip(row.tiles, task.grid)).decode() for row in rows])
+    packed = base64.b64encode(look.packed if look is not None else b"")
+    metadata = {_SAID: json.dumps(said), _PACKED: packed, _STRIPS: pictures}
+    temporary = task.part.with_suffix(f".{os.getpid()}.tmp")
+    pq.write_table(encode_rows(rows, task.grid).replace_schema_metadata(metadata), temporary)
+    temporary.replace(task.part)
+    return prepared
 
 
 def prepare(task: Task) -> Prepared:
-    """Writes the rows of one asset, one a usable drawing, or one with a rendered reference.
+    """Writes the rows of one model, one a usable drawing, or one with a rendered reference.
 
     Subject and split are left empty: they depend on the other assets. Raises InputError, with a reason for a
     person, where the model cannot be used.
@@ -122,12 +132,9 @@ def prepare(task: Task) -> Prepared:
             warnings.append("none of its drawings can be used: a rendering stands in")
         references = [_rendered(task, mesh)]
     rows = _rows(task, mesh, references, warnings)
-    ious = tuple(row.reference_iou for row in rows if row.reference_iou is not None)
-    said = (*warnings, *(f"{r.drawing}: {r.warning}" for r in references if r.warning))
-    prepared = Prepared(task.part, look, ious, tuple(dict.fromkeys(said)))
-    strips = [make_strip(row.tiles, task.grid) for row in rows]
-    _write_part(prepared, encode_rows(rows, task.grid), strips)
-    return prepared
+    return write_rows(
+        task, look, rows, [*warnings, *(f"{r.drawing}: {r.warning}" for r in references if r.warning)]
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +168,7 @@ def _drawn(task: Task, mesh: Mesh, warnings: list[str]) -> list[Reference]:
     gallery: Gallery | None = None
     for drawing in task.asset.drawings:
         try:
-            rgba = _cropped(read_drawing(task.root / drawing.file))
+            rgba = cropped(read_drawing(task.root / drawing.file))
         except InputError as error:
             text = " ".join(str(error).replace(f"{task.root}/", "").split())
             warnings.append(f"drawing left out: {text}")
@@ -216,10 +223,10 @@ def _rendered(task: Task, mesh: Mesh) -> Reference:
     style, pen = task.styles[name % len(task.styles)], int(rng.integers(2**31))
     if style == BLUEPRINT:
         # Cut out as the artist's own sheet will be.
-        sheet = _cropped(remove_paper(draw_blueprint(mesh, size=size, seed=pen)))
+        sheet = cropped(remove_paper(draw_blueprint(mesh, size=size, seed=pen)))
         return Reference("rendered", to_bytes(sheet), 0.0, 0.0)
     azimuth, elevation = _angles(camera)
-    pixels = to_bytes(_cropped(draw(mesh, camera, style, size=size, seed=pen)))
+    pixels = to_bytes(cropped(draw(mesh, camera, style, size=size, seed=pen)))
     return Reference("rendered", pixels, round(azimuth % 360, 2), round(elevation, 2))
 
 
@@ -228,7 +235,7 @@ def _angles(camera: Camera) -> tuple[float, float]:
     return math.degrees(math.atan2(back[0], -back[1])), math.degrees(math.asin(np.clip(back[2], -1, 1)))
 
 
-def _cropped(rgba: Array) -> Array:
+def cropped(rgba: Array) -> Array:
     """The drawn part (h, w, 4), its longer side at most MAX_REFERENCE."""
     covered = rgba[..., 3] > COVERED
     if not covered.any():
@@ -241,7 +248,7 @@ def _cropped(rgba: Array) -> Array:
     frame = replace(PRESETS["box6"].with_tile(MAX_REFERENCE), reference_fit=1.0, background=(0.0, 0.0, 0.0))
     premultiplied, alpha = fit_reference(frame, rgba)
     straight = np.clip(premultiplied / np.maximum(alpha, 1e-3)[..., None], 0, 1)
-    return _cropped(np.concatenate([straight, alpha[..., None]], axis=-1))
+    return cropped(np.concatenate([straight, alpha[..., None]], axis=-1))
 
 
 def _rows(task: Task, mesh: Mesh, references: list[Reference], warnings: list[str]) -> list[Row]:

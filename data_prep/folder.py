@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,10 +20,12 @@ from lora3d.data_prep.drawings import BLUEPRINT, STYLES
 from lora3d.data_prep.from_parquet import shards_of, unpack
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
 from lora3d.data_prep.on_ray import run_on_ray
+from lora3d.data_prep.pictures import prepare_picture
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
-from lora3d.data_prep.shapes import find_alike, find_duplicates
-from lora3d.data_prep.sources import READABLE, Asset, Found, find_assets, state_licenses
+from lora3d.data_prep.shapes import Look, find_alike, find_duplicates
+from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_assets, state_licenses
 from lora3d.data_prep.subjects import caption_of, common_prefix, group_subjects, name_of, split_subjects
+from lora3d.data_prep.turntables import prepare_turntable
 from lora3d.data_prep.workers import Failure, run_tasks
 from lora3d.dataset import check_out, write_tables
 from lora3d.errors import InputError
@@ -40,7 +42,8 @@ class PrepReport:
     Attributes:
         path: the dataset's folder.
         content_hash: of the dataset.
-        files: model files found; each gave rows or one line of rejected.jsonl.
+        files: model files found, and pictures without a model; each gave rows or one line of rejected.jsonl.
+        alone: of the assets, drawings and turntables without a model.
         assets, rows, subjects: what is in the dataset.
         train, test: assets on each side.
         rejected: how many files, by reason (without its details).
@@ -54,6 +57,7 @@ class PrepReport:
     content_hash: str
     files: int
     assets: int
+    alone: int
     rows: int
     subjects: int
     train: int
@@ -74,6 +78,7 @@ def prep(
     allow_unlicensed: bool = False,
     artist: str | None = None,
     trigger: str | None = None,
+    turntables: bool = False,
     styles: Sequence[str] = ("render",),
     seed: int = 0,
     workers: int = 2,
@@ -88,13 +93,15 @@ def prep(
     """Makes a dataset of every usable model of a folder, one row a drawing.
 
     Args:
-        src: a folder of models, with or without metadata.csv; a manifest (.csv, .jsonl); or a Parquet data set.
+        src: a folder of models, with or without metadata.csv; a manifest (.csv, .jsonl); a Parquet data set; or a
+            folder of pictures alone.
         out: the dataset's folder; must not exist, unless it is a dataset and ``overwrite`` is set.
         grid: which views are rendered.
         license: SPDX identifier for assets that state none.
         allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
         artist: for assets that state none.
         trigger: words put before every caption.
+        turntables: pictures without models that are numbered are frames of a full turn.
         styles: of the references that are made where there is no drawing, each asset one of them: see
             `lora3d.data_prep.drawings`.
         seed: decides the rendered references and the split.
@@ -113,7 +120,7 @@ def prep(
     check_out(out, overwrite)
     _check(test_share, styles)
     with work_folder(out) as work:
-        found = _find(src, work)
+        found = _find(src, work, turntables)
         found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
         found = _caption(found, trigger or "")
         tasks = make_tasks(found, grid, seed, tuple(styles), work)
@@ -127,12 +134,21 @@ def prep(
         return _write(src, out, grid, found, prepared, settings, overwrite)
 
 
-def _find(src: Path, work: Path) -> Found:
+def _find(src: Path, work: Path, turntables: bool) -> Found:
     shards = shards_of(src)
-    found = find_assets(unpack(shards, work / "unpacked") if shards else src)
+    found = find_assets(unpack(shards, work / "unpacked") if shards else src, turntables=turntables)
     if not (found.assets or found.rejected):
-        raise InputError(f"{src} holds no model: expected {', '.join(READABLE)} files in it or below")
+        raise InputError(
+            f"{src} holds no model: expected {', '.join(READABLE)} files in it or below, or pictures alone"
+        )
     return found
+
+
+def _prepare(task: Task) -> Prepared:
+    """The rows of one asset, by what it is."""
+    if task.asset.frames:
+        return prepare_turntable(task)
+    return (prepare_picture if Path(task.asset.file).suffix.lower() in PICTURES else prepare)(task)
 
 
 def _check(test_share: float, styles: Sequence[str]) -> None:
@@ -160,11 +176,13 @@ def _write(
     _require_some(src, kept, rejected)
     subjects = group_subjects(
         {f: name_of(f) for f in kept},
-        find_alike({f: prepared[f].look for f in kept}),
+        find_alike(_looks(prepared, kept)),
         {f: asset.subject for f, asset in kept.items()},
     )
+    # Scores compare with a model: a subject of which there are pictures alone is not held out.
+    alone = {subjects[f] for f in kept if prepared[f].look is None}
     split = split_subjects(
-        Counter(subjects.values()),
+        Counter(subject for subject in subjects.values() if subject not in alone),
         share=settings["test_share"],
         least=settings["min_test"],
         seed=settings["seed"],
@@ -191,9 +209,17 @@ def _without_twins(
 ) -> tuple[dict[str, Asset], list[dict[str, str]]]:
     """The assets to keep by file, the best of each set of twins, and a line for every other."""
     ranked = sorted(prepared, key=lambda f: _rank(f, prepared[f]))
-    twins = find_duplicates({f: prepared[f].look for f in ranked})
+    twins = find_duplicates(_looks(prepared, ranked))
+    first: dict[str, str] = {}
+    for f in ranked:
+        if prepared[f].shown and first.setdefault(prepared[f].shown, f) != f:
+            twins[f] = first[prepared[f].shown]
     kept = {a.file: a for a in found.assets if a.file in prepared and a.file not in twins}
     return kept, [{"file": f, "reason": f"a duplicate of {first}"} for f, first in twins.items()]
+
+
+def _looks(prepared: dict[str, Prepared], files: Iterable[str]) -> dict[str, Look]:
+    return {f: look for f in files if (look := prepared[f].look) is not None}
 
 
 def _caption(found: Found, trigger: str) -> Found:
@@ -216,7 +242,7 @@ def _prepare_all(
     done = {task.asset.file: result for task in tasks if (result := recall(task)) is not None}
     waiting = [task for task in tasks if task.asset.file not in done]
     tell = progress if callable(progress) else None
-    results = run(prepare, waiting)
+    results = run(_prepare, waiting)
     bar = tqdm(
         total=len(tasks), initial=len(done), unit="model", disable=progress is not True, dynamic_ncols=True
     )
@@ -235,6 +261,8 @@ def _prepare_all(
 
 def _rank(file: str, prepared: Prepared) -> tuple[bool, int, int, str]:
     """Which of several twins is kept: that with colours, more drawings, the richer format, the first name."""
+    if prepared.look is None:
+        return False, 0, 0, file
     return prepared.look.plain, -len(prepared.ious), READABLE.index(Path(file).suffix.lower()), file
 
 
@@ -284,12 +312,13 @@ def _report(
         content_hash="",
         files=len(kept) + len(rejected),
         assets=len(kept),
+        alone=sum(prepared[f].look is None for f in kept),
         rows=sum(rows.values()),
         subjects=len(set(subjects.values())),
         train=sum(side == "train" for side in sides.values()),
         test=sum(side == "test" for side in sides.values()),
         rejected=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        drawn=len(ious),
+        drawn=len(ious) + sum(prepared[f].look is None for f in kept),
         mean_iou=round(statistics.fmean(ious), 4) if ious else None,
         licenses=dict(sorted(licenses.items())),
         warnings=warnings,

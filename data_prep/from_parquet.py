@@ -1,5 +1,7 @@
 """A Parquet data set as a source: its meshes, pictures and words laid out as the folder that `prep` reads.
 
+A row without a mesh is a drawing without a model.
+
 What the Hugging Face Hub keeps (`datasets`' Mesh and Image columns) and what lora3d itself writes.
 """
 
@@ -38,10 +40,10 @@ def shards_of(src: Path) -> list[Path]:
 
 
 def unpack(shards: list[Path], folder: Path) -> Path:
-    """Writes a model a row, its picture beside it, and metadata.csv; what is there already is kept.
+    """Writes a model a row, its picture beside it or alone, and metadata.csv; what is there already is kept.
 
     Columns, by name: mesh, glb or model (bytes, or {bytes, path}); drawing, reference or image; caption, text, …
-    Raises InputError where there is no such mesh column, or a file is no Parquet.
+    Raises InputError where there is neither a column of meshes nor one of pictures, or a file is no Parquet.
     """
     done = folder / "metadata.csv"
     if done.exists():
@@ -64,18 +66,19 @@ def _lines(shards: list[Path], folder: Path) -> Iterator[dict[str, str]]:
             file = pq.ParquetFile(shard)
             names = file.schema_arrow.names
             mesh = next((n for n in MESHES if n in names), None)
-            if mesh is None:
+            picture = next((n for n in PICTURES if n in names and pa.types.is_struct(_kind(file, n))), None)
+            if mesh is None and picture is None:
                 raise InputError(
                     f"{shard} has no column of models: expected one of {', '.join(MESHES)}, "
-                    f"found {', '.join(names[:8])}"
+                    f"found {', '.join(names[:8])}; nor one of pictures ({', '.join(PICTURES)})"
                 )
-            picture = next((n for n in PICTURES if n in names and pa.types.is_struct(_kind(file, n))), None)
             words = {key: next((n for n in ways if n in names), None) for key, ways in WORDS.items()}
             chosen = [n for n in (mesh, picture, *words.values()) if n]
             for batch in file.iter_batches(batch_size=8, columns=chosen):
                 for row in batch.to_pylist():
                     said = {key: str(row[name] or "") if name else "" for key, name in words.items()}
-                    yield {**_files(row[mesh], picture and row[picture], f"{at:06d}", folder), **said}
+                    found = _files(mesh and row[mesh], picture and row[picture], f"{at:06d}", folder)
+                    yield {**found, **said}
                     at += 1
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{shard} cannot be read as Parquet: {error}") from error
@@ -87,12 +90,12 @@ def _kind(file: pq.ParquetFile, name: str) -> pa.DataType:
 
 def _files(mesh: Any, picture: Any, number: str, folder: Path) -> dict[str, str]:
     """Writes a row's files; the names that rows carry are data, and only their endings are used."""
-    written = {"file": _write(mesh, folder / f"row{number}", READABLE, ".glb"), "drawing": ""}
+    drawing = ""
     if picture and picture.get("bytes"):
-        written["drawing"] = _write(
-            picture, folder / f"row{number}-drawing", (".png", ".jpg", ".webp"), ".png"
-        )
-    return written
+        drawing = _write(picture, folder / f"row{number}-drawing", (".png", ".jpg", ".webp"), ".png")
+    if mesh is None and drawing:
+        return {"file": drawing, "drawing": ""}
+    return {"file": _write(mesh, folder / f"row{number}", READABLE, ".glb"), "drawing": drawing}
 
 
 def _write(value: Any, stem: Path, endings: tuple[str, ...], otherwise: str) -> str:

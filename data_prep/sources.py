@@ -1,4 +1,8 @@
-"""What is in an artist's folder: model files, what metadata.csv says of them, and their drawings."""
+"""What is in an artist's folder: model files, what metadata.csv says of them, and their drawings.
+
+Pictures without a model are assets where metadata.csv lists them, or where a folder holds no model at all: see
+`lora3d.data_prep.pictures` and `lora3d.data_prep.turntables`.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,7 @@ _SYNONYMS = {
 }
 _MAX_METADATA = 64 * 2**20
 _PLACE = re.compile(r"(?P<file>.+?)@(?P<az>[-+]?\d+(?:\.\d+)?)(?:,(?P<el>[-+]?\d+(?:\.\d+)?))?")
+_NUMBERED = re.compile(r"(?P<stem>.*?)[-_. ]*(?P<index>\d+)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Asset:
-    """A model file and what is stated of it; texts may be empty. ``file`` is its path inside the folder."""
+    """A model file and what is stated of it; texts may be empty.
+
+    Attributes:
+        file: its path inside the folder; a picture's where there is no model, a turntable's first frame's, or
+            its folder's.
+        drawings: of the model; the picture itself where there is no model.
+        frames: of a turntable, each with its angles; empty for everything else.
+    """
 
     file: str
     caption: str = ""
@@ -69,6 +81,7 @@ class Asset:
     subject: str = ""
     drawings: tuple[Drawing, ...] = ()
     warnings: tuple[str, ...] = ()
+    frames: tuple[Drawing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,14 +94,15 @@ class Found:
     warnings: list[str] = field(default_factory=list)
 
 
-def find_assets(src: Path) -> Found:
-    """Every model file of a folder, or of a manifest (.csv, .jsonl) beside its files.
+def find_assets(src: Path, *, turntables: bool = False) -> Found:
+    """Every model file of a folder, or of a manifest (.csv, .jsonl) beside its files; or pictures without models.
 
-    Raises InputError where ``src`` is neither, or its metadata cannot be read.
+    turntables: numbered pictures are frames of a full turn. Raises InputError where ``src`` is neither, its metadata
+    cannot be read, or a folder of turntables holds models too.
     """
     if src.is_dir():
         metadata = next((src / n for n in ("metadata.csv", "metadata.jsonl") if (src / n).is_file()), None)
-        found = _scan(src, metadata)
+        found = _scan(src, metadata, turntables)
     elif src.is_file() and src.suffix.lower() in (".csv", ".jsonl"):
         found = _listed(src.parent, src, {}, exhaustive=False)
     else:
@@ -97,7 +111,7 @@ def find_assets(src: Path) -> Found:
     return found
 
 
-def _scan(root: Path, metadata: Path | None) -> Found:
+def _scan(root: Path, metadata: Path | None, turntables: bool) -> Found:
     models: dict[str, str | None] = {}  # file -> why it cannot be used
     for path in walk(root):
         file = path.relative_to(root).as_posix()
@@ -112,12 +126,20 @@ def _scan(root: Path, metadata: Path | None) -> Found:
             models[file] = UNREADABLE.get(suffix)
     if metadata is not None:
         found = _listed(root, metadata, models, exhaustive=True)
+    elif not models:
+        return Found(root, tuple(_without_models(root, turntables)))
+    elif turntables:
+        raise InputError(
+            f"{root} holds models, such as {min(models)}: name the folders of turntables in metadata.csv as files"
+        )
     else:
         rejected = [{"file": f, "reason": r} for f, r in sorted(models.items()) if r]
         found = Found(root, tuple(Asset(f) for f, r in sorted(models.items()) if r is None), rejected)
     pictures = _pictures(root, {asset.file for asset in found.assets})
     assets = [
-        asset if asset.drawings else replace(asset, drawings=tuple(pictures.get(asset.file, ())))
+        asset
+        if asset.drawings or asset.frames
+        else replace(asset, drawings=tuple(pictures.get(asset.file, ())))
         for asset in found.assets
     ]
     return replace(found, assets=tuple(assets))
@@ -142,9 +164,11 @@ def _listed(root: Path, metadata: Path, models: dict[str, str | None], *, exhaus
         reason = models.get(file)
         if file.startswith(("/", "../")) or not path.resolve().is_relative_to(root.resolve()):
             reason = "it lies outside the folder"
+        elif path.is_dir():
+            reason = None if len(frames_in(root, path)) > 1 else "a folder with no frames of a turntable"
         elif not path.is_file():
             reason = f"listed in {metadata.name}, but there is no such file"
-        elif path.suffix.lower() not in READABLE:
+        elif path.suffix.lower() not in (*READABLE, *PICTURES):
             reason = UNREADABLE.get(path.suffix.lower(), "no model format that is read: export it as GLB")
         asset = _asset(file, fields, root)
         if reason:
@@ -224,7 +248,12 @@ def _asset(file: str, fields: dict[str, str], root: Path) -> Asset:
         except InputError as error:
             warnings.append(str(error))
     stated = {k: fields.get(k, "") for k in ("caption", "license", "artist", "source", "subject")}
-    return Asset(file, drawings=tuple(dict.fromkeys(drawings)), warnings=tuple(warnings), **stated)
+    if Path(file).suffix.lower() in PICTURES:
+        drawings = [*drawings, _placed(root, root / file)]
+    frames = frames_in(root, root / file) if (root / file).is_dir() else ()
+    return Asset(
+        file, drawings=tuple(dict.fromkeys(drawings)), warnings=tuple(warnings), frames=frames, **stated
+    )
 
 
 def _drawing(entry: str, root: Path) -> Drawing:
@@ -244,6 +273,53 @@ def _drawing(entry: str, root: Path) -> Drawing:
     return Drawing(file, float(place["az"]), elevation)
 
 
+def _placed(root: Path, path: Path, azimuth_deg: float | None = None) -> Drawing:
+    """A picture with the angles that its name states, or else this azimuth."""
+    place = _PLACE.fullmatch(path.stem)
+    high = float(place["el"]) if place and place["el"] else None
+    return Drawing(path.relative_to(root).as_posix(), float(place["az"]) if place else azimuth_deg, high)
+
+
+def _without_models(root: Path, turntables: bool) -> list[Asset]:
+    """The pictures of a folder without models: what is named alike but for its angle is one turntable.
+
+    turntables: or but for the number at its end.
+    """
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for path in walk(root):
+        if path.suffix.lower() in PICTURES and not path.is_symlink() and not path.name.startswith("."):
+            place, numbered = _PLACE.fullmatch(path.stem), _NUMBERED.fullmatch(path.stem)
+            stem = place["file"] if place else numbered["stem"] if turntables and numbered else path.name
+            groups.setdefault((path.parent, stem), []).append(path)
+    assets = []
+    for (folder, stem), paths in groups.items():
+        if len(paths) > 1:
+            frames = _turn(root, paths)
+            # 000.png, 001.png, …: what it is, only their folder says.
+            file = frames[0].file if stem else folder.relative_to(root).as_posix()
+            assets.append(Asset(file, frames=frames))
+        else:
+            drawing = _placed(root, paths[0])
+            assets.append(Asset(drawing.file, drawings=(drawing,)))
+    return sorted(assets, key=lambda asset: asset.file)
+
+
+def frames_in(root: Path, folder: Path) -> tuple[Drawing, ...]:
+    """The pictures of one folder as the frames of a turntable; see `_turn`."""
+    return _turn(root, [p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES and p.is_file()])
+
+
+def _turn(root: Path, paths: list[Path]) -> tuple[Drawing, ...]:
+    """Frames in the order of their numbers; n that state no angle are a full turn, 360° / n apart."""
+
+    def number(path: Path) -> tuple[int, str]:
+        found = _NUMBERED.fullmatch(path.stem)
+        return (int(found["index"]) if found else -1), path.name
+
+    ordered = sorted(paths, key=number)
+    return tuple(_placed(root, path, 360.0 * i / len(ordered)) for i, path in enumerate(ordered))
+
+
 def _pictures(root: Path, models: set[str]) -> dict[str, list[Drawing]]:
     """Pictures that bear a model's name, in its folder, a folder in it, or one beside it.
 
@@ -253,10 +329,7 @@ def _pictures(root: Path, models: set[str]) -> dict[str, list[Drawing]]:
     for path in walk(root):
         if path.suffix.lower() in PICTURES and not path.is_symlink() and not path.name.startswith("."):
             place = _PLACE.fullmatch(path.stem)
-            high = float(place["el"]) if place and place["el"] else None
-            drawing = Drawing(
-                path.relative_to(root).as_posix(), float(place["az"]) if place else None, high, by_name=True
-            )
+            drawing = replace(_placed(root, path), by_name=True)
             by_stem.setdefault((place["file"] if place else path.stem).lower(), []).append(
                 (path.parent, drawing)
             )

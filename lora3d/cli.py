@@ -93,7 +93,7 @@ def _add(name: str, work: Command, text: str, parent: Any) -> argparse.ArgumentP
 
 def _add_prep(commands: Any) -> None:
     prep = _add("prep", run_prep, "models and drawings to a dataset", commands)
-    prep.add_argument("src", type=Path, help="a folder of models, or a manifest (.csv, .jsonl)")
+    prep.add_argument("src", type=Path, help="a folder of models or pictures, or a manifest (.csv, .jsonl)")
     prep.add_argument("--out", type=Path, required=True)
     prep.add_argument("--grid", default="box6", help="a preset or a JSON file")
     prep.add_argument("--tile", type=int, help="pixels a tile, instead of the grid's")
@@ -101,6 +101,11 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--artist", help="for assets that state none")
     prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
     prep.add_argument("--trigger", help="a word put before every caption")
+    prep.add_argument(
+        "--turntables",
+        action="store_true",
+        help="pictures without models are frames of a full turn, by number",
+    )
     prep.add_argument(
         "--style",
         type=_words,
@@ -187,6 +192,7 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         allow_unlicensed=args.allow_unlicensed,
         artist=args.artist,
         trigger=args.trigger,
+        turntables=args.turntables,
         styles=args.style,
         test_share=args.test_share,
         min_test=args.min_test,

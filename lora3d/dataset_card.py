@@ -27,7 +27,8 @@ _COLUMNS = """\
 | --- | --- |
 | `grid` | every cell on one picture, laid out as `grid.json` says |
 | `reference` | the drawing, cut out |
-| `mesh` | GLB, turned and normalised as the views are |
+| `mesh` | GLB, turned and normalised as the views are; null where there is no model |
+| `truth` | for each cell whether anybody knows what it shows; null: all, from the model |
 | `caption`, `subject`, `split` | words; what the split keeps together; `train` or `test` |
 | `license`, `artist`, `source` | as stated by the artist |
 | `file`, `drawing` | paths in the source folder; `rendered` where there was no drawing |
@@ -55,6 +56,7 @@ def count_rows(index: Index) -> dict[str, Any]:
 def make_card(title: str, grid: ViewGrid, index: Index, content_hash: str, rejected: int) -> str:
     """The text of README.md; equal rows make equal text."""
     counts = count_rows(index)
+    alone = sum(r["truth"] is not None for r in index)
     lines = [
         "---",
         *_front_matter(title, grid, index, content_hash),
@@ -64,6 +66,7 @@ def make_card(title: str, grid: ViewGrid, index: Index, content_hash: str, rejec
         "",
         f"{counts['assets']} models of {counts['subjects']} subjects, {counts['rows']} rows (one a drawing); "
         f"{rejected} model files gave none (`rejected.jsonl`).",
+        *([f"{alone} of the rows are pictures without a model."] if alone else []),
         "",
         "| split | rows | models | subjects |",
         "| --- | --- | --- | --- |",
