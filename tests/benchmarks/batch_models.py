@@ -8,7 +8,7 @@ takes the time, then asks of every GLB:
 - the Khronos validator for errors and warnings;
 - trimesh for the same triangles and volume, closed and wound alike when vertices are joined by position;
 - the texture whether it is there and not blank, the solid whether it has crumbs;
-- Blender (in its own environment) for the faces, one material with its picture, and the size.
+- Blender (in its own environment) for the faces, one material with its picture, the size, and faces that cross.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def blender_faults(files: list[Path], home: Path) -> Counter[str]:
         ours = load_mesh(file)
         found["other faces"] += seen["faces"] != len(ours.faces)
         found["no picture"] += (seen["materials"], seen["pictures"]) != (1, 1)
+        found["self-intersecting"] += seen["crossings"] > 0
+        found["faces that cross, in pairs"] += seen["crossings"]
         found["other size"] += not np.allclose(seen["sides"], np.ptp(ours.vertices, axis=0), atol=1e-4)
     worker.kill()
     return found

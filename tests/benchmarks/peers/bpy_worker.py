@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import bpy
 from mathutils import Matrix, Vector
+from mathutils.bvhtree import BVHTree
 
 
 @contextmanager
@@ -50,8 +51,17 @@ def build(glb: str) -> None:
     scene.collection.objects.link(lamp)
 
 
+def crossings(mesh: bpy.types.Mesh) -> int:
+    """Pairs of faces that cut each other and share no corner (corners in one place are one)."""
+    places: dict[tuple[float, ...], int] = {}
+    corner = [places.setdefault(tuple(v.co), len(places)) for v in mesh.vertices]
+    faces = [tuple(corner[i] for i in p.vertices) for p in mesh.polygons]
+    tree = BVHTree.FromPolygons([Vector(p) for p in places], faces)
+    return sum(i < j and not set(faces[i]) & set(faces[j]) for i, j in tree.overlap(tree))
+
+
 def looked_at(glb: str) -> dict:
-    """What Blender finds in a file: faces, materials with a picture, the box's sides in metres."""
+    """What Blender finds in a file: faces, materials with a picture, the box's sides in metres, faces that cross."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.import_scene.gltf(filepath=glb)
     meshes = [o for o in bpy.context.scene.objects if o.type == "MESH"]
@@ -64,6 +74,7 @@ def looked_at(glb: str) -> dict:
             any(n.type == "TEX_IMAGE" and n.image and n.image.size[0] for n in m.node_tree.nodes)
             for m in materials
         ),
+        "crossings": sum(crossings(o.data) for o in meshes),
         "sides": [max(c[i] for c in corners) - min(c[i] for c in corners) for i in range(3)],
     }
 
