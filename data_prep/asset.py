@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from lora3d.camera import Array, Camera
+from lora3d.data_prep.captions import Captioner, describe
 from lora3d.data_prep.drawings import BLUEPRINT, draw, draw_blueprint, random_camera
 from lora3d.data_prep.match import POOR_IOU, Fit, Gallery, fit_view, make_gallery, turn_for
 from lora3d.data_prep.shapes import Look, is_box, look_of, turn_tiles
@@ -43,7 +44,8 @@ _ANY_WAY_UP = (".stl", ".ply", ".off")
 class Task:
     """An asset to prepare, and the Parquet file that its rows are written to.
 
-    styles: of the reference where there is no drawing; each asset gets one of them.
+    styles: of the reference where there is no drawing; each asset gets one of them. captioner: of an asset without
+    a caption.
     """
 
     root: Path
@@ -52,6 +54,7 @@ class Task:
     seed: int
     part: Path
     styles: tuple[str, ...] = ("render",)
+    captioner: Captioner | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +134,18 @@ def prepare(task: Task) -> Prepared:
         if task.asset.drawings or task.asset.warnings:
             warnings.append("none of its drawings can be used: a rendering stands in")
         references = [_rendered(task, mesh)]
+    task = captioned(task, references[0].pixels)
     rows = _rows(task, mesh, references, warnings)
     return write_rows(
         task, look, rows, [*warnings, *(f"{r.drawing}: {r.warning}" for r in references if r.warning)]
     )
+
+
+def captioned(task: Task, pixels: Array) -> Task:
+    """The task with a caption of what (h, w, 4) uint8 shows, where it has none and a captioner is at hand."""
+    if task.captioner is None or task.asset.caption:
+        return task
+    return replace(task, asset=replace(task.asset, caption=describe(task.captioner, pixels)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
+from lora3d.data_prep.captions import Captioner, find_captioner, with_trigger
 from lora3d.data_prep.drawings import BLUEPRINT, STYLES
 from lora3d.data_prep.from_parquet import shards_of, unpack
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
@@ -78,6 +79,8 @@ def prep(
     allow_unlicensed: bool = False,
     artist: str | None = None,
     trigger: str | None = None,
+    captioner: str | None = None,
+    caption_all: bool = False,
     turntables: bool = False,
     styles: Sequence[str] = ("render",),
     seed: int = 0,
@@ -93,44 +96,39 @@ def prep(
     """Makes a dataset of every usable model of a folder, one row a drawing.
 
     Args:
-        src: a folder of models, with or without metadata.csv; a manifest (.csv, .jsonl); a Parquet data set; or a
-            folder of pictures alone.
+        src: a folder of models, or of pictures alone; a manifest (.csv, .jsonl); a Parquet data set.
         out: the dataset's folder; must not exist, unless it is a dataset and ``overwrite`` is set.
         grid: which views are rendered.
-        license: SPDX identifier for assets that state none.
+        license, artist: for assets that state none; an SPDX identifier, a name.
         allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
-        artist: for assets that state none.
         trigger: words put before every caption.
+        captioner, caption_all: a model that describes what nothing else does, or everything: `data_prep.captions`.
         turntables: pictures without models that are numbered are frames of a full turn.
-        styles: of the references that are made where there is no drawing, each asset one of them: see
-            `lora3d.data_prep.drawings`.
-        seed: decides the rendered references and the split.
-        workers: processes; the result does not depend on them.
+        styles: of references where there is no drawing, each asset one of them: `data_prep.drawings`.
+        seed: decides the rendered references and the split; ``workers``, the processes, decide nothing.
         test_share, min_test: how much is held out; see `split_subjects`.
         progress: a bar on stderr, or a function of (done, of all).
         time_limit_s, memory_mb: for one asset.
         ray: address of a Ray cluster that works instead of processes here; see `run_on_ray`.
 
-    Nothing that is wrong with one file stops the run: it becomes a line of rejected.jsonl. A run that was
-    interrupted, even by SIGKILL, goes on where it was and ends in the same bytes: what is finished lies beside
-    ``out`` in a hidden folder until the dataset is written. Raises InputError where nothing can be made at all,
-    naming the most common reasons.
+    What is wrong with one file becomes a line of rejected.jsonl. A run that was interrupted, even by SIGKILL, goes
+    on and ends in the same bytes. Raises InputError where nothing can be made, naming the most common reasons.
     """
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
-    _check(test_share, styles)
+    _check(test_share, styles, caption_all and not captioner)
     with work_folder(out) as work:
         found = _find(src, work, turntables)
         found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
-        found = _caption(found, trigger or "")
-        tasks = make_tasks(found, grid, seed, tuple(styles), work)
+        asked = find_captioner(captioner, trigger or "") if captioner else None
+        found = _caption(found, trigger or "", asked, caption_all)
+        tasks = make_tasks(found, grid, seed, tuple(styles), asked, work)
         run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
-        prepared, rejected = _prepare_all(
-            tasks, partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb), progress
-        )
+        run = partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb)
+        prepared, rejected = _prepare_all(tasks, run, progress)
         found.rejected.extend(rejected)
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
-        settings |= {"trigger": trigger or ""}
+        settings |= {"trigger": trigger or "", "captioner": Path(captioner or "").name}
         return _write(src, out, grid, found, prepared, settings, overwrite)
 
 
@@ -151,7 +149,9 @@ def _prepare(task: Task) -> Prepared:
     return (prepare_picture if Path(task.asset.file).suffix.lower() in PICTURES else prepare)(task)
 
 
-def _check(test_share: float, styles: Sequence[str]) -> None:
+def _check(test_share: float, styles: Sequence[str], unasked: bool) -> None:
+    if unasked:
+        raise InputError("caption_all needs a captioner: name a folder or a model of the Hub")
     if not 0 <= test_share < 1:
         raise InputError(f"test_share is a share from 0 to below 1, found {test_share}")
     unknown = [style for style in styles if style not in (*STYLES, BLUEPRINT)]
@@ -222,15 +222,14 @@ def _looks(prepared: dict[str, Prepared], files: Iterable[str]) -> dict[str, Loo
     return {f: look for f in files if (look := prepared[f].look) is not None}
 
 
-def _caption(found: Found, trigger: str) -> Found:
-    """Captions from file names where none is stated, and the trigger before each."""
+def _caption(found: Found, trigger: str, captioner: Captioner | None, every: bool) -> Found:
+    """Captions from file names where none is stated, and the trigger before each; none for those to be captioned."""
     prefix = common_prefix(name_of(asset.file) for asset in found.assets)
     assets = []
     for asset in found.assets:
         words = asset.caption or caption_of(name_of(asset.file), prefix)
-        if trigger and trigger not in words:
-            words = f"{trigger} {words}".strip()
-        assets.append(replace(asset, caption=words))
+        asks = captioner is not None and (every or not words)
+        assets.append(replace(asset, caption="" if asks else with_trigger(words, trigger)))
     return replace(found, assets=tuple(assets))
 
 

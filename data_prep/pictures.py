@@ -7,7 +7,16 @@ counts nothing.
 from __future__ import annotations
 
 from lora3d.camera import Array
-from lora3d.data_prep.asset import Prepared, Reference, Task, cropped, row_ids, with_reference, write_rows
+from lora3d.data_prep.asset import (
+    Prepared,
+    Reference,
+    Task,
+    captioned,
+    cropped,
+    row_ids,
+    with_reference,
+    write_rows,
+)
 from lora3d.dataset_rows import Row, blank_tiles, to_bytes
 from lora3d.drawing import read_drawing
 from lora3d.errors import InputError
@@ -45,7 +54,7 @@ def write_alone(
     turn_deg: float = 0.0,
 ) -> Prepared:
     """Writes the one row of what has no model: tiles (cells, t, t, 3), which are true, and the reference besides."""
-    asset, grid = task.asset, task.grid
+    asset, grid = captioned(task, reference.pixels).asset, task.grid
     row = Row(
         id=row_ids(asset.file, [reference])[0],
         tiles=with_reference(grid, to_bytes(tiles), reference.pixels),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lora3d.data_prep.asset import Prepared, Task, read_prepared
+from lora3d.data_prep.captions import Captioner
 from lora3d.data_prep.sources import READABLE, Found, walk
 from lora3d.data_prep.workers import Failure
 from lora3d.errors import InputError
@@ -64,14 +65,17 @@ def _mend(out: Path) -> None:
             old.rename(out)
 
 
-def make_tasks(found: Found, grid: ViewGrid, seed: int, styles: tuple[str, ...], work: Path) -> list[Task]:
+def make_tasks(
+    found: Found, grid: ViewGrid, seed: int, styles: tuple[str, ...], captioner: Captioner | None, work: Path
+) -> list[Task]:
     """A task an asset; the name of its part says all that its rows depend on.
 
     That is: what is stated of the asset, its file, every file that is no model (drawings, textures, buffers), by
-    size and time of change, the grid, the seed, the styles, and this program's version.
+    size and time of change, the grid, the seed, the styles, the captioner, and this program's version.
     """
     root = found.root.absolute()
-    beside = hashlib.sha256(json.dumps([grid.to_dict(), seed, styles, version("lora3d")]).encode())
+    settings = [grid.to_dict(), seed, styles, captioner and asdict(captioner), version("lora3d")]
+    beside = hashlib.sha256(json.dumps(settings).encode())
     for path in walk(root):
         if path.suffix.lower() not in READABLE:
             beside.update(_stamp(path, root))
@@ -80,7 +84,7 @@ def make_tasks(found: Found, grid: ViewGrid, seed: int, styles: tuple[str, ...],
         key = beside.copy()
         key.update(json.dumps(asdict(asset)).encode() + _stamp(root / asset.file, root))
         part = work.absolute() / f"{key.hexdigest()[:32]}.parquet"
-        tasks.append(Task(root, asset, grid, seed, part, styles))
+        tasks.append(Task(root, asset, grid, seed, part, styles, captioner))
     return tasks
 
 

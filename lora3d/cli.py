@@ -102,6 +102,10 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
     prep.add_argument("--trigger", help="a word put before every caption")
     prep.add_argument(
+        "--captioner", metavar="FOLDER_OR_ID", help="a BLIP or GIT model for what has no caption and no name"
+    )
+    prep.add_argument("--caption-all", action="store_true", help="with --captioner: caption everything anew")
+    prep.add_argument(
         "--turntables",
         action="store_true",
         help="pictures without models are frames of a full turn, by number",
@@ -192,6 +196,8 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         allow_unlicensed=args.allow_unlicensed,
         artist=args.artist,
         trigger=args.trigger,
+        captioner=args.captioner,
+        caption_all=args.caption_all,
         turntables=args.turntables,
         styles=args.style,
         test_share=args.test_share,
