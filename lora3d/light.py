@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from lora3d.texels import helper
+from lora3d.texels import helper, kernel
 
 # Direction toward each lamp, and its strength.
 KEY = np.array([-0.48, -0.64, 0.60])
@@ -65,7 +65,7 @@ def _lamp(n, v, lamp, strength, nv, slope):
     return lobe * (1 - edge), lobe * edge
 
 
-@helper
+@kernel
 def _reflection(n, v, roughness, open_share):
     """What a unit normal reflects toward the unit direction v: (p, q, share), radiance F0 · p + q.
 

@@ -194,7 +194,7 @@ def render(
         raise ValueError(f"size and samples are at least 1, found {size} and {samples}")
     scene = pack_scene(mesh)
     blends = bool((scene.materials["mode"] == BLEND).any())
-    opaque, centre = buffers(size * samples), buffers(size)
+    opaque, centre, open_share = buffers(size * samples), buffers(size), np.ones((size, size), np.float32)
     layers = buffers(size * samples, BLEND_LAYERS) if blends else None
     shape = len(cameras), size, size
     views = Views(
@@ -217,8 +217,8 @@ def render(
         lens = _lens(camera)
         surface = views.depth[i], views.normal[i], views.position[i]
         surface_into(scene, lens, faces, edges, window, *wanted[-1][1], *surface)
-        open_share = np.ones((size, size), np.float32)
         if occlusion:
+            open_share.fill(1)
             open_into(_sky_maps(mesh), views.position[i], views.normal[i], window, open_share)
         lit = shading == "studio"
         shade_into(scene, lens, faces, edges, window, samples, lit, slot, open_share, views.rgba[i])

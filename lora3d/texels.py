@@ -109,7 +109,7 @@ def sample(material, texels, u, v):
     )
 
 
-@helper
+@kernel
 def finish(material, texels, u, v):
     """What the second texture of a material multiplies roughness and metalness by at (u, v)."""
     width, height = material.fine_width, material.fine_height
