@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -168,6 +169,19 @@ def score_samples(grid: ViewGrid, made: Array, true: Array, trained: Array) -> d
         "silhouette_iou": float(np.mean([metrics.silhouette_iou(grid, *pair) for pair in pairs])),
         **({"palette_distance": float(np.mean(far))} if far else {}),
     }
+
+
+def merit(record: dict[str, Any], stop_on: str) -> float:
+    """What a look is judged by, the less the better: its loss, a distance, or a score times −1.
+
+    Infinite where the samples show nothing to score.
+    """
+    if stop_on == "loss":
+        return float(record["validation"])
+    score = record.get(f"aside_{stop_on}")
+    if score is None:
+        return math.inf
+    return float(score) if stop_on == "palette_distance" else -float(score)
 
 
 def overfit(history: list[dict[str, Any]]) -> str | None:

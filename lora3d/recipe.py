@@ -56,6 +56,8 @@ class TrainConfig:
             adapter is kept. 0 for none; the held-out test side never decides anything.
         validate_every: steps from one look at that loss to the next.
         patience: looks without a better one before the run ends; 0 to take all steps and keep the best.
+        stop_on: what a look goes by: loss, or a score of sample grids for the models kept aside: psnr or
+            silhouette_iou (content), palette_distance (style); see `lora3d.progress.score_samples`.
         held_out_every, sample_every, checkpoint_every: in steps; 0 for never.
         keep: checkpoints kept.
         tracker: none, wandb or tensorboard, beside the train.log.jsonl that is always written.
@@ -101,6 +103,7 @@ class TrainConfig:
     validation_share: float = 0.15
     validate_every: int = 25
     patience: int = 4
+    stop_on: str = "loss"
     held_out_every: int = 100
     sample_every: int = 200
     checkpoint_every: int = 100
@@ -135,6 +138,7 @@ class TrainConfig:
             ("tracker", ("none", "wandb", "tensorboard")),
             ("optimiser", ("adamw", "adamw8bit")),
             ("weighting", ("none", "min_snr", "debiased")),
+            ("stop_on", ("loss", "psnr", "silhouette_iou", "palette_distance")),
         ):
             if getattr(self, name) not in words:
                 raise InputError(

@@ -28,7 +28,7 @@ class State:
         parameters: of the adapter.
         average: their moving average.
         best: the average at the best validation; as ``average`` before the first.
-        best_step, best_loss: when that was, and its loss.
+        best_step, best_loss: when that was, and its `lora3d.progress.merit`.
     """
 
     parameters: list[Tensor]
@@ -114,7 +114,7 @@ def averaged(state: State) -> Iterator[None]:
 
 
 def keep_best(state: State, loss: float) -> None:
-    """Keeps the average if its loss is the least so far."""
+    """Keeps the average if its loss (a `lora3d.progress.merit`) is the least so far."""
     if loss < state.best_loss:
         state.best_loss, state.best_step = loss, state.step
         for best, mean in zip(state.best, state.average, strict=True):

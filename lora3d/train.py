@@ -48,6 +48,7 @@ from lora3d.grid import require_same_grid
 from lora3d.progress import (
     fixed_loss,
     mean_loss,
+    merit,
     overfit,
     save_samples,
     split_validation,
@@ -214,11 +215,11 @@ def take_steps(run: Run, progress: bool) -> tuple[float, int]:
             bar.set_postfix(loss=f"{mean_loss([*run.history[-19:], record], state.step):.4f}")
             if _due(state.step, config.validate_every, config) and len(run.validation):
                 record |= look(run)
-                keep_best(state, record["validation"])
+                keep_best(state, merit(record, config.stop_on))
             if config.held_out_every and state.step % config.held_out_every == 0 and len(run.held_out):
                 record["held_out"] = look_at(run, run.held_out)
             if main and _due(state.step, config.sample_every, config) and len(run.held_out):
-                picture, scores = make_samples(run)
+                picture, scores = make_samples(run, run.held_out, f"step-{state.step:06}")
                 record |= scores
                 track({"step": state.step, "samples": picture})
             note(record | {"seconds": round(time.monotonic() - started, 3)})
@@ -317,8 +318,17 @@ def example_losses(run: Run, batch: dict[str, Tensor]) -> Tensor:
 
 
 def look(run: Run) -> dict[str, float]:
-    """The averaged adapter's loss on the models kept aside and on some of those trained on."""
-    return {"validation": look_at(run, run.validation), "trained": look_at(run, run.probe)}
+    """The averaged adapter's loss on the models kept aside and on some of those trained on; scores where they decide.
+
+    With ``stop_on`` a score, those of sample grids for the models kept aside, as ``aside_psnr`` and so on.
+    """
+    found = {"validation": look_at(run, run.validation), "trained": look_at(run, run.probe)}
+    if run.config.stop_on != "loss":
+        scores: dict[str, float] = {}
+        if run.crew.is_main_process:
+            scores = make_samples(run, run.validation, f"aside-{run.state.step:06}")[1]
+        found |= {f"aside_{name}": x for name, x in broadcast_object_list([scores])[0].items()}
+    return found
 
 
 def look_at(run: Run, rows: Cached) -> float:
@@ -330,10 +340,10 @@ def look_at(run: Run, rows: Cached) -> float:
     return float(broadcast_object_list([loss])[0])
 
 
-def make_samples(run: Run) -> tuple[Path, dict[str, float]]:
-    """Sample grids of the averaged adapter for the first held-out drawings: the picture's file, and their scores."""
-    path = run.out / "samples" / f"step-{run.state.step:06}.png"
-    few = run.held_out.pick(list(range(min(4, len(run.held_out)))))
+def make_samples(run: Run, rows: Cached, name: str) -> tuple[Path, dict[str, float]]:
+    """Sample grids of the averaged adapter for the first drawings: the picture's file, and their scores."""
+    path = run.out / "samples" / f"{name}.png"
+    few = rows.pick(list(range(min(4, len(rows)))))
     with averaged(run.state):
         copies, scores = save_samples(run.base, few, run.rows, path, run.dtype)
     for line in copies:
@@ -347,7 +357,8 @@ def finish(run: Run, seconds: float, examples: int) -> TrainResult:
     config, state = run.config, run.state
     adapter = run.out / "adapter.safetensors"
     kept, step = (state.best, state.best_step) if state.best_step else (state.average, state.step)
-    validation = state.best_loss if state.best_step else None
+    looks = {r["step"]: r for r in run.history if "validation" in r}
+    validation = looks[step]["validation"] if state.best_step and step in looks else None
     loss, held_out = mean_loss(run.history, step), None
     rate = examples / max(seconds, 1e-9)
     if not run.crew.is_main_process:
@@ -365,11 +376,10 @@ def finish(run: Run, seconds: float, examples: int) -> TrainResult:
     }
     card = make_card(config, run.dataset, run.base, metrics)
     save_proved(adapter, run.base, card, run.before, run.said)
-    looks = [r["validation"] for r in run.history if "validation" in r]
-    if validation is not None and validation >= looks[0]:
+    if state.best_step and 0 in looks and state.best_loss >= (first := merit(looks[0], config.stop_on)):
         run.report(
-            f"on the models kept aside the adapter ({validation:.4f}) is no better than the base ({looks[0]:.4f}): "
-            "lower learning_rate, or give it more models"
+            f"on the models kept aside the adapter ({config.stop_on} {abs(state.best_loss):.4f}) is no better than "
+            f"the base ({abs(first):.4f}): lower learning_rate, or give it more models"
         )
     size = os.path.getsize(adapter) / 2**20
     run.report(f"{adapter}: step {step} of {state.step}, {size:.1f} MiB, loss {loss:.4f}")

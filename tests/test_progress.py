@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from lora3d.base.text import Text
 from lora3d.cache import Cached
 from lora3d.metrics import PSNR_LIMIT
-from lora3d.progress import mean_loss, overfit, score_samples, split_validation, spread
+from lora3d.progress import mean_loss, merit, overfit, score_samples, split_validation, spread
 from lora3d.recipe import TrainConfig
 from lora3d.state import is_finished, keep_best, new_state
 from lora3d.train import train
@@ -106,6 +107,23 @@ def test_scores_of_samples_stand_in_the_log(config, dataset, tmp_path):  # noqa:
     quiet(replace(config, steps=2, sample_every=2), dataset, tmp_path / "run")
     log = [json.loads(line) for line in (tmp_path / "run" / "train.log.jsonl").read_text().splitlines()]
     assert "psnr" not in log[0] and {"psnr", "silhouette_iou"} < log[1].keys()
+
+
+def test_a_run_may_stop_by_a_score_of_the_models_kept_aside(config, dataset, tmp_path):  # noqa: F811
+    """Scores of the models kept aside stand in the log; less distance or more of a score is better."""
+    asked = replace(config, steps=2, validation_share=0.3, validate_every=2, stop_on="palette_distance")
+    result = quiet(asked, dataset, tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "train.log.jsonl").read_text().splitlines()]
+    looks = {r["step"]: r for r in log if "validation" in r}
+    assert list(looks) == [0, 2] and all(
+        {"aside_psnr", "aside_silhouette_iou"} < r.keys() for r in looks.values()
+    )
+    assert result.kept_step == 2 and result.validation == looks[2]["validation"]
+    assert (
+        merit(looks[2], "psnr") == -looks[2]["aside_psnr"]
+        and merit(looks[2], "loss") == looks[2]["validation"]
+    )
+    assert merit({"validation": 1.0}, "palette_distance") == math.inf
 
 
 def test_the_mean_loss_is_of_the_steps_before_the_one_that_is_kept():
