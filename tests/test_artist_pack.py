@@ -15,11 +15,13 @@ from lora3d.data_prep.artist_pack import COLUMNS, drawing_camera, write_pack
 from lora3d.mesh import Mesh, load_mesh, normalise
 from lora3d.render import render
 
+SIZE = 128
+
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pack")
-    write_pack(out)
+    write_pack(out, size=SIZE)
     return out
 
 
@@ -34,14 +36,15 @@ def load(pack: Path, row: dict[str, str]) -> Mesh:
 
 
 def test_equal_seeds_write_equal_bytes_and_other_seeds_only_draw_anew(pack: Path, tmp_path: Path) -> None:
-    again, other = tmp_path / "again", tmp_path / "other"
-    files = [path.relative_to(again) for path in write_pack(again)]
+    first, again, other = (tmp_path / name for name in ("first", "again", "other"))
+    write_pack(first, size=64)
+    files = [path.relative_to(again) for path in write_pack(again, size=64)]
     assert files[-1] == Path("metadata.csv")
     assert sorted(files) == sorted(p.relative_to(pack) for p in pack.rglob("*") if p.is_file())
-    assert all((pack / file).read_bytes() == (again / file).read_bytes() for file in files)
+    assert all((first / file).read_bytes() == (again / file).read_bytes() for file in files)
     write_pack(other, seed=1, size=64)
     for file in files[:-1]:
-        same = (pack / file).read_bytes() == (other / file).read_bytes()
+        same = (first / file).read_bytes() == (other / file).read_bytes()
         assert same == (file.suffix == ".glb")
 
 
@@ -117,7 +120,7 @@ def test_drawings_are_ink_on_white_from_where_they_say(pack: Path, rows: list[di
         name, _, angles = row["drawing"].partition("@")
         azimuth_deg, elevation_deg = map(float, angles.split(","))
         with Image.open(pack / name) as image:
-            assert image.mode == "RGBA" and image.size == (256, 256)
+            assert image.mode == "RGBA" and image.size == (SIZE, SIZE)
             rgba = np.asarray(image, dtype=np.float32) / 255
         drawn = rgba[..., 3] > 0.5
         paper = drawn & (rgba[..., :3].min(-1) > 0.9)
@@ -128,5 +131,5 @@ def test_drawings_are_ink_on_white_from_where_they_say(pack: Path, rows: list[di
         assert np.ptp(rgba[drawn][:, :3], axis=1).max() < 0.06, "a pen, not a paint box"
 
         mesh = load(pack, row)
-        here = render(mesh, [drawing_camera(azimuth_deg, elevation_deg)], 256, samples=3).rgba[0, ..., 3]
+        here = render(mesh, [drawing_camera(azimuth_deg, elevation_deg)], SIZE, samples=3).rgba[0, ..., 3]
         assert np.abs(here - rgba[..., 3]).mean() < 0.002

@@ -18,9 +18,13 @@ from PIL import Image
 from test_match import make_chair, make_sign
 
 from lora3d.camera import orbit
+from lora3d.data_prep.asset import Task, prepare
 from lora3d.data_prep.drawings import draw
 from lora3d.data_prep.folder import PrepReport, prep
+from lora3d.data_prep.from_parquet import shards_of, unpack
+from lora3d.data_prep.sources import Asset, find_assets
 from lora3d.dataset import Dataset, read_dataset
+from lora3d.dataset_rows import decode_row
 from lora3d.drawing import fit_reference
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
@@ -233,9 +237,12 @@ def test_a_parquet_data_set_is_a_source_and_ours_goes_round(
 
     table = pa.table({"text": ["a box", "nothing"], "glb": [glb_bytes(make_box()), b"glTF"], "mood": [1, 2]})
     pq.write_table(table, tmp_path / "own.parquet")
-    prep(tmp_path / "own.parquet", tmp_path / "own", grid=GRID, license="MIT", test_share=0)
-    own = read_dataset(tmp_path / "own")
-    assert [row.caption for row in own.rows()] == ["a box"] and list(rejected_of(own)) == ["row000001.glb"]
+    own = find_assets(unpack(shards_of(tmp_path / "own.parquet"), tmp_path / "own"))
+    assert [(a.file, a.caption) for a in own.assets] == [
+        ("row000000.glb", "a box"),
+        ("row000001.glb", "nothing"),
+    ]
+    assert [(tmp_path / "own" / a.file).read_bytes() for a in own.assets] == table["glb"].to_pylist()
     pq.write_table(table.select(["text"]), tmp_path / "none.parquet")
     with pytest.raises(InputError, match="no column of models: expected one of mesh, glb, model, found text"):
         prep(tmp_path / "none.parquet", tmp_path / "x")
@@ -243,20 +250,18 @@ def test_a_parquet_data_set_is_a_source_and_ours_goes_round(
 
 
 def test_references_without_a_drawing_are_drawn_in_the_styles_asked_for(tmp_path: Path) -> None:
-    src = tmp_path / "src"
-    src.mkdir()
-    (src / "chair.glb").write_bytes(glb_bytes(CHAIR))
+    (tmp_path / "chair.glb").write_bytes(glb_bytes(CHAIR))
     pictures = {}
     for style in ("render", "silhouette", "blueprint"):
-        prep(src, tmp_path / style, grid=GRID, license="MIT", styles=(style,), test_share=0)
-        row = next(iter(read_dataset(tmp_path / style).rows()))
+        task = Task(tmp_path, Asset("chair.glb"), GRID, 0, tmp_path / style, styles=(style,))
+        row = decode_row(pq.read_table(prepare(task).part).to_pylist()[0], GRID)
         assert row.reference is not None and row.drawing == "rendered"
         pictures[style] = row.reference
     seen = pictures["silhouette"][pictures["silhouette"][..., 3] > 0]
     assert len(np.unique(seen[:, :3], axis=0)) == 1
     assert len(np.unique(pictures["render"][..., :3].reshape(-1, 3), axis=0)) > 2
     with pytest.raises(InputError, match="no drawing style 'oil'"):
-        prep(src, tmp_path / "x", styles=("oil",))
+        prep(tmp_path, tmp_path / "x", styles=("oil",))
 
 
 def test_nothing_usable_names_the_reasons(tmp_path: Path) -> None:
