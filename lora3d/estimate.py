@@ -19,6 +19,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from lora3d.adapter import attach
 from lora3d.base import find_folder, read_family
@@ -38,10 +39,10 @@ class Estimate:
     """Of one step; sizes in MiB.
 
     Attributes:
-        weights: of the frozen network in the precision it is kept in.
+        weights: of the frozen network in the precision it is kept in, and of the text encoders where they learn.
         adapter: with gradients, optimiser and averages.
         activations: kept for the backward pass.
-        parameters, trained: of the network and of the adapter.
+        parameters, trained: of what ``weights`` counts and of the adapter.
         flops: operations of a step, forward and backward.
     """
 
@@ -74,20 +75,33 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
 
     with torch.device("meta"):
         network, call, shape, component = _mini(folder, on_cpu) if own else _plain(folder, grid)
-        base: Any = SimpleNamespace(network=network.requires_grad_(False), component=component)
-        parameters = sum(p.numel() for p in network.parameters())
+        encoders = _text_encoders(folder) if config.text_rate else {}
+        base: Any = SimpleNamespace(network=network, component=component, text_encoders=encoders)
+        parts = [network, *encoders.values()]
+        parameters = sum(p.requires_grad_(False).numel() for part in parts for p in part.parameters())
         adapter = attach(
-            base, config.rank, config.alpha, config.targets, config.seed, ranks=config.ranks, dora=config.dora
+            base,
+            config.rank,
+            config.alpha,
+            config.targets,
+            config.seed,
+            ranks=config.ranks,
+            dora=config.dora,
+            text=bool(encoders),
         )
     trained = sum(p.numel() for p in adapter)
     if config.checkpointing:
         network.enable_gradient_checkpointing()
     with FakeTensorMode():
-        _pretend(network)
-        frozen = {p.untyped_storage()._cdata for p in network.parameters()}
+        for part in parts:
+            _pretend(part)
+        frozen = {p.untyped_storage()._cdata for part in parts for p in part.parameters()}
         with FlopCounterMode(display=False) as count:
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
                 loss = call(torch.randn(size, *shape)).square().mean()
+                for encoder in encoders.values():
+                    ids = torch.zeros(size, encoder.config.max_position_embeddings, dtype=torch.long)
+                    loss = loss + encoder(ids).last_hidden_state.square().mean()
             activations = sum(n for name, (n, _) in kept.items() if name not in frozen)
             loss.backward()
     half = 0.5 if dtype == torch.bfloat16 else 1.0
@@ -109,6 +123,17 @@ def _pretend(network: nn.Module) -> None:
             setattr(module, name, nn.Parameter(fake, requires_grad=value.requires_grad))
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
+
+
+def _text_encoders(folder: Path) -> dict[str, Any]:
+    """The CLIP text encoders of a base, from their configurations."""
+    found = {}
+    for name in ("text_encoder", "text_encoder_2"):
+        if (folder / name / "config.json").is_file():
+            config = CLIPTextConfig.from_pretrained(folder / name)
+            whole = config.architectures == ["CLIPTextModelWithProjection"]
+            found[name] = (CLIPTextModelWithProjection if whole else CLIPTextModel)(config)
+    return found
 
 
 def _mini(folder: Path, on_cpu: bool) -> Any:

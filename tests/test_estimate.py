@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -25,13 +26,8 @@ def folder(request, tmp_path_factory):
     return save_toy(request.param, tmp_path_factory.mktemp("toy") / request.param)
 
 
-def test_memory_follows_what_a_real_step_keeps_and_saving_saves(folder):
-    config = TrainConfig(base=str(folder), targets=("attention",), rank=2, batch=2)
-    found = estimate(config, GRID, torch.float32, True)
-    base = load_base(folder, grid=GRID)
-    parameters = attach(base, 2, 16.0, ("attention",), 0)
-    assert found.trained == sum(p.numel() for p in parameters)
-    assert found.parameters == sum(p.numel() for p in base.network.parameters()) - found.trained
+def kept_by(work: Callable[[], torch.Tensor], frozen: set[int]) -> tuple[torch.Tensor, float]:
+    """What some work answers, and the MiB that autograd keeps of it beside parameters."""
     kept: dict[int, int] = {}
 
     def keep(value):
@@ -39,14 +35,23 @@ def test_memory_follows_what_a_real_step_keeps_and_saving_saves(folder):
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
         return value
 
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        answer = work()
+    return answer, sum(n for where, n in kept.items() if where not in frozen) / 2**20
+
+
+def test_memory_follows_what_a_real_step_keeps_and_saving_saves(folder):
+    config = TrainConfig(base=str(folder), targets=("attention",), rank=2, batch=2)
+    found = estimate(config, GRID, torch.float32, True)
+    base = load_base(folder, grid=GRID)
+    parameters = attach(base, 2, 16.0, ("attention",), 0)
+    assert found.trained == sum(p.numel() for p in parameters)
+    assert found.parameters == sum(p.numel() for p in base.network.parameters()) - found.trained
     latents = torch.randn(2, *base.latent_shape)
     text = base.embed(["", "a red box"])
     frozen = {p.untyped_storage().data_ptr() for p in base.network.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        base.denoise(
-            latents, torch.full((2,), 0.5), text, torch.zeros(2, 14, dtype=torch.bool)
-        ).square().mean()
-    real = sum(n for where, n in kept.items() if where not in frozen) / 2**20
+    t, known = torch.full((2,), 0.5), torch.zeros(2, 14, dtype=torch.bool)
+    real = kept_by(lambda: base.denoise(latents, t, text, known).square().mean(), frozen)[1]
     assert found.activations == pytest.approx(real, rel=0.25)
     twice = estimate(replace(config, batch=4), GRID, torch.float32, True)
     assert twice.activations == pytest.approx(2 * found.activations, rel=0.1)
@@ -57,6 +62,19 @@ def test_memory_follows_what_a_real_step_keeps_and_saving_saves(folder):
         estimate(replace(config, checkpointing=True), GRID, torch.float32, True).activations
         < found.activations
     )
+
+
+def test_text_encoders_that_learn_are_counted(folder):
+    """Their weights, their adapter and what their backward pass keeps: as of the base with an adapter on all."""
+    config = TrainConfig(base=str(folder), targets=("attention",), rank=2, batch=2)
+    alone, both = (estimate(c, GRID, torch.float32, True) for c in (config, replace(config, text_rate=1.0)))
+    base = load_base(folder, grid=GRID)
+    frozen = sum(p.numel() for e in base.text_encoders.values() for p in e.parameters())
+    assert both.parameters - alone.parameters == frozen
+    assert both.trained == sum(p.numel() for p in attach(base, 2, 16.0, ("attention",), 0, text=True))
+    said, real = kept_by(lambda: base.embed(["", "a red box"]).tokens, set())
+    assert said.requires_grad
+    assert both.activations - alone.activations == pytest.approx(real, rel=0.25)
 
 
 def test_a_canvas_too_large_for_memory_is_refused_with_what_would_fit(folder):
