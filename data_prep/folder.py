@@ -179,14 +179,16 @@ def _write(
         find_alike(_looks(prepared, kept)),
         {f: asset.subject for f, asset in kept.items()},
     )
-    # Scores compare with a model: a subject of which there are pictures alone is not held out.
-    alone = {subjects[f] for f in kept if prepared[f].look is None}
+    # Scores compare with a model: what has none is never held out, nor does it tell of what is.
     split = split_subjects(
-        Counter(subject for subject in subjects.values() if subject not in alone),
+        Counter(subjects[f] for f in _looks(prepared, kept)),
         share=settings["test_share"],
         least=settings["min_test"],
         seed=settings["seed"],
     )
+    told = {f for f in kept if prepared[f].look is None and subjects[f] in split.test}
+    rejected += [{"file": f, "reason": f"a picture of {subjects[f]!r}, which is held out"} for f in told]
+    kept = {f: asset for f, asset in kept.items() if f not in told}
     sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
     warnings = [*found.warnings, *split.warnings, *_gathered({f: prepared[f].warnings for f in kept})]
     report = _report(prepared, kept, subjects, sides, rejected, warnings)

@@ -200,15 +200,21 @@ def test_pictures_beside_models_are_learned_from_and_not_scored(tmp_path: Path, 
         save_frame(src / "turn" / f"f@{azimuth}.png", azimuth)
     save_frame(src / "cat.png", 20, 10)
     save_frame(src / "twin.png", 20, 10)
-    lines = "".join(f"{file}\n" for file in ("turn", "cat.png", "twin.png", *(f"{n}.glb" for n in names)))
+    for i, name in enumerate(names):
+        save_frame(src / f"{name}_sketch.png", 20, 20 + 10 * i)
+    alone = ("turn", "cat.png", "twin.png", *(f"{n}_sketch.png" for n in names))
+    lines = "".join(f"{file}\n" for file in (*alone, *(f"{n}.glb" for n in names)))
     (src / "metadata.csv").write_text("file\n" + lines)
     report = prep(src, tmp_path / "set", license="MIT", min_test=1, workers=1, test_share=0.34)
-    assert (report.assets, report.alone, report.test) == (5, 2, 1)
-    assert report.rejected == {"a duplicate": 1}
+    assert (report.assets, report.alone, report.test) == (7, 4, 1)
+    assert report.rejected == {"a duplicate": 1, "a picture of 'seat', which is held out": 1}
     dataset = read_dataset(tmp_path / "set")
     rows = {row["file"]: row for row in dataset.index}
     assert all(row["truth"] is None for row in dataset.index if row["split"] == "test")
-    assert {f for f, row in rows.items() if row["truth"] is not None} == {"turn", "cat.png"}
+    pictures = {row["id"] for row in rows.values() if row["truth"] is not None}
+    assert {"turn", "cat.png"} < {row["file"] for row in rows.values() if row["id"] in pictures}
+    held_out = {row["subject"] for row in rows.values() if row["split"] == "test"}
+    assert not held_out & {row["subject"] for row in rows.values() if row["split"] == "train"}
     assert not any(f["level"] == "error" for f in inspect_dataset(dataset.path)["findings"])
 
     config = TrainConfig(
@@ -224,12 +230,7 @@ def test_pictures_beside_models_are_learned_from_and_not_scored(tmp_path: Path, 
     cached = cache_rows(load_base(toy_base), dataset, config, "train", variants=1)
     batch = make_batch(cached, replace(config, reference_dropout=0.0, caption_dropout=1.0), 0)
     # `mini` joins colour and depth, which a turntable does not tell: its drawing is learned like one alone.
-    alone = torch.tensor(
-        [
-            cached.ids[i].partition("~")[0] in (rows["turn"]["id"], rows["cat.png"]["id"])
-            for i in batch["rows"].tolist()
-        ]
-    )
+    alone = torch.tensor([cached.ids[i] in pictures for i in batch["rows"].tolist()])
     assert alone.any() and not alone.all()
     assert torch.equal(batch["known"][:, 0], ~alone) and not batch["known"][:, 1:].any()
     assert not batch["weight"][alone, 1:].any() and (batch["weight"][alone, 0] > 0).all()
