@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib.util import find_spec
 
 import torch
+
+from lora3d.errors import InputError
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -49,6 +54,19 @@ def choose_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Mixed precision for the network; a no-op in float32."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def require_compiler(device: torch.device) -> None:
+    """Raises InputError where torch.compile has nothing to compile with: g++ or $CXX for a CPU, Triton for CUDA."""
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and not shutil.which(compiler):
+        raise InputError(
+            f"compile = true wants a C++ compiler, there is no {compiler!r} here: install g++, or leave it out"
+        )
+    if device.type == "cuda" and not find_spec("triton"):
+        raise InputError(
+            "compile = true wants Triton, which is not installed: pip install triton, or leave it out"
+        )
 
 
 def _best_seconds(work: Callable[[], object], repeats: int) -> float:

@@ -52,6 +52,8 @@ class TrainConfig:
         precision: auto (measured at the start), fp32 or bf16.
         checkpointing: computes activations again in the backward pass: less memory, more time.
         micro_batch: examples at once, to save memory; 0 for the whole batch. The gradient is the batch's.
+        compile: a step of the network by torch.compile: faster after a minute or more of compiling, which pays in
+            long runs (docs/training.md). Wants a C++ compiler.
         validation_share: of the training side's models, by subject, kept aside: their loss says which step's
             adapter is kept. 0 for none; the held-out test side never decides anything.
         validate_every: steps from one look at that loss to the next.
@@ -100,6 +102,7 @@ class TrainConfig:
     precision: str = "auto"
     checkpointing: bool = False
     micro_batch: int = 0
+    compile: bool = False
     validation_share: float = 0.15
     validate_every: int = 25
     patience: int = 4

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lora3d.adapter import attach, networks, use_adapters
 from lora3d.base import Base
+from lora3d.device import require_compiler
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
 
@@ -62,6 +63,9 @@ def prepare(base: Base, config: TrainConfig) -> State:
             parameter.requires_grad_(True)
     if config.checkpointing:
         base.network.enable_gradient_checkpointing()
+    if config.compile:
+        require_compiler(base.device)
+        base.network.compile(dynamic=False)
     groups: dict[float, list[Tensor]] = {}
     trained = {id(p) for p in parameters}
     for component, network in networks(base).items():

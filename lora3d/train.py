@@ -331,6 +331,8 @@ def look(run: Run) -> dict[str, float]:
     return found
 
 
+# Compiled is a step alone: every other shape would be compiled for itself.
+@torch.compiler.set_stance("force_eager")
 def look_at(run: Run, rows: Cached) -> float:
     """`fixed_loss` of the averaged adapter, the main process's number for all."""
     loss = 0.0
@@ -340,6 +342,7 @@ def look_at(run: Run, rows: Cached) -> float:
     return float(broadcast_object_list([loss])[0])
 
 
+@torch.compiler.set_stance("force_eager")
 def make_samples(run: Run, rows: Cached, name: str) -> tuple[Path, dict[str, float]]:
     """Sample grids of the averaged adapter for the first drawings: the picture's file, and their scores."""
     path = run.out / "samples" / f"{name}.png"
@@ -352,6 +355,7 @@ def make_samples(run: Run, rows: Cached, name: str) -> tuple[Path, dict[str, flo
     return path, scores
 
 
+@torch.compiler.set_stance("force_eager")
 def finish(run: Run, seconds: float, examples: int) -> TrainResult:
     """Saves the adapter of the best step, or of the last one's average where nothing was kept aside."""
     config, state = run.config, run.state

@@ -206,3 +206,10 @@ def test_two_processes_take_the_steps_of_one(config, data, tmp_path):
             assert one.get(key) == pytest.approx(two.get(key), abs=1e-5), key
     one, two = (read_layers(tmp_path / name / "adapter.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(one[k].delta(), two[k].delta(), atol=1e-5) for k in one)
+
+
+def test_compiling_wants_a_compiler_and_says_so(config, data, tmp_path, monkeypatch):
+    """What a compiled step gives is measured in tests/benchmarks/train_peer.py: it takes a minute to compile."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"C\+\+ compiler, there is no 'no-such-compiler' here"):
+        run(replace(config, compile=True), data, tmp_path / "run")

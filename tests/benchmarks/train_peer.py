@@ -35,6 +35,7 @@ WAYS: dict[str, list[str]] = {
     "ours": [],
     "peer cached": ["--cached"],
     "ours in parts": ["--micro", "4"],
+    "ours compiled": ["--compiled"],
     "ours checkpointing": ["--checkpointing"],
 }
 LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
@@ -65,6 +66,7 @@ def run_ours(args: argparse.Namespace) -> dict[str, Any]:
         checkpoint_every=0,
         checkpointing=args.checkpointing,
         micro_batch=args.micro,
+        compile=args.compiled,
         device="cpu",
         precision={"no": "fp32", "bf16": "bf16"}[args.precision],
     )
@@ -128,6 +130,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     parser.add_argument("--cached", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--micro", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.steps = args.steps or (20 if args.base == "mini" else 4)
