@@ -98,6 +98,6 @@ def studio_light(n, d, metallic, roughness, open_share):
     length = -1 / math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     v = d[0] * length, d[1] * length, d[2] * length
     p, q, share = _reflection(n, v, roughness, open_share)
-    shine = (1 - metallic) * (1 - roughness * roughness)
+    shine = (1 - metallic) * (1 - roughness) * (1 - roughness)
     light = even * (1 - metallic - shine * share) + metallic * p
     return light, shine * (DIELECTRIC * p + q) + metallic * q

@@ -42,7 +42,8 @@ def _srgb_to_linear(value: Array) -> Array:
 DECODE = _srgb_to_linear(np.arange(256) / 255).astype(np.float32)
 
 
-# A kernel is compiled once and kept on disk; helpers are folded into it. Helpers take arrays, never the
+# A kernel is compiled once and kept on disk until its own file changes; helpers are folded into it, so that after a
+# change of a helper the caches in __pycache__ (*.nbi) must be deleted. Helpers take arrays, never the
 # Scene: each use of a tuple's array inside a loop would cost an atomic reference count.
 kernel = njit(nogil=True, cache=True, error_model="numpy")
 helper = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
