@@ -85,8 +85,13 @@ def describe(captioner: Captioner, rgba: Array) -> str:
     alpha = rgba[..., 3:].astype(np.float32) / 255
     shown = rgba[..., :3] * alpha + 255 * (1 - alpha)
     inputs = processor(images=Image.fromarray((shown + 0.5).astype(np.uint8)), return_tensors="pt")
-    with torch.inference_mode():
-        found = model.generate(**inputs, max_new_tokens=MOST_TOKENS, num_beams=1, do_sample=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            found = model.generate(**inputs, max_new_tokens=MOST_TOKENS, num_beams=1, do_sample=False)
+    finally:
+        torch.set_num_threads(threads)
     said = " ".join(processor.batch_decode(found, skip_special_tokens=True)[0].split())
     return with_trigger(said, captioner.trigger)
 
@@ -102,7 +107,6 @@ def _load(folder: str) -> tuple[Any, Any]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
-    torch.set_num_threads(1)  # a process of its own, beside others
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:

@@ -34,7 +34,8 @@ def prepare_picture(task: Task) -> Prepared:
     drawing = task.asset.drawings[-1]
     pixels = to_bytes(cropped(read_picture(task, drawing.file)))
     reference = Reference(drawing.file, pixels, drawing.azimuth_deg or 0.0, drawing.elevation_deg or 0.0)
-    return write_alone(task, reference, blank_tiles(task.grid), [False] * len(task.grid.cells), [])
+    said = ["the drawings listed with it are not used"] if len(task.asset.drawings) > 1 else []
+    return write_alone(task, reference, blank_tiles(task.grid), [False] * len(task.grid.cells), said)
 
 
 def read_picture(task: Task, file: str) -> Array:

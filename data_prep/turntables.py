@@ -26,15 +26,16 @@ MAX_FRAMES = 720
 
 
 def prepare_turntable(task: Task) -> Prepared:
-    """Writes the row of one turntable; the frame nearest the front is its reference.
+    """Writes the row of one turntable; its reference is the drawing that is listed, or the frame nearest the front.
 
     Raises InputError for frames that are unlike in size, show nothing, or stand at no camera of the grid while it has
     no cell for a drawing.
     """
-    frames, grid = task.asset.frames, task.grid
+    drawings, frames, grid = task.asset.drawings, task.asset.frames, task.grid
     if len(frames) > MAX_FRAMES:
         raise InputError(f"{len(frames)} frames, at most {MAX_FRAMES} are read: leave some out")
-    front = min(frames, key=lambda frame: angle_between(_pose(frame), orbit(0, 0, 1, ortho_scale=1)))
+    nearest = min(frames, key=lambda frame: angle_between(_pose(frame), orbit(0, 0, 1, ortho_scale=1)))
+    front = drawings[0] if drawings else nearest
     turn_deg = turn_for(grid, front.azimuth_deg or 0.0)
     chosen = _at_cameras(task, turn_deg)
     if not chosen and not grid.indices("reference"):
@@ -50,14 +51,13 @@ def prepare_turntable(task: Task) -> Prepared:
         tiles[cell] = resample(grid, pictures[frame], centre, side)[0]
     reference = Reference(
         front.file,
-        to_bytes(cropped(pictures[front])),
+        to_bytes(cropped(pictures[front] if front in pictures else read_picture(task, front.file))),
         (front.azimuth_deg or 0.0) % 360,
         front.elevation_deg or 0.0,
     )
-    said = f"a turntable: {len(chosen)} of {len(grid.indices('rgb'))} views are known, no depth"
-    return write_alone(
-        task, reference, tiles, [i in chosen for i in range(len(grid.cells))], [said], turn_deg
-    )
+    said = [f"a turntable: {len(chosen)} of {len(grid.indices('rgb'))} views are known, no depth"]
+    said += ["of its drawings the first alone is used"] if len(drawings) > 1 else []
+    return write_alone(task, reference, tiles, [i in chosen for i in range(len(grid.cells))], said, turn_deg)
 
 
 def _at_cameras(task: Task, turn_deg: float) -> dict[int, Drawing]:

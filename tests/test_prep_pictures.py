@@ -134,6 +134,10 @@ def test_frames_stand_at_cameras_within_a_degree_or_not_at_all(tmp_path: Path) -
     row = made(tmp_path, asset)
     assert row.truth is not None and row.drawing == "a@10.png" and row.turn_deg == 0
     assert [i for i, cell in enumerate(GRID.indices("rgb")) if row.truth[cell]] == [1, 4]
+    save_frame(tmp_path / "drawn.png", 100, 20)
+    drawn = made(tmp_path, replace(asset, drawings=(Drawing("drawn.png", 100.0, 20.0),)))
+    assert drawn.drawing == "drawn.png" and drawn.turn_deg == 90 and drawn.truth is not None
+    assert [i for i, cell in enumerate(GRID.indices("rgb")) if drawn.truth[cell]] == [0]
     with pytest.raises(InputError, match="none of its 4 frames stands within 1° of a camera"):
         made(tmp_path, asset, PRESETS["zero123plus"].with_tile(32))
     assert angle_between(orbit(350, 0, 1, fov_deg=9), orbit(-7, 0, 1, fov_deg=9)) == pytest.approx(3)
