@@ -110,9 +110,13 @@ def _load(folder: str) -> tuple[Any, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = AutoModelForImageTextToText.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"captioner {Path(folder).name!r} cannot be read: {first_line(error)}") from error
