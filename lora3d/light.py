@@ -42,7 +42,7 @@ def _albedo(roughness, nv):
     """What GGX sends back of light from everywhere, F0 · a + b (Lazarov 2013, as fitted by Karis 2014)."""
     x, y = 1 - roughness, 0.0425 - 0.0275 * roughness
     z, w = 1.04 - 0.572 * roughness, 0.022 * roughness - 0.04
-    a = min(x * x, 2.0 ** (-9.28 * nv)) * x + y
+    a = min(x * x, math.exp(-6.4324 * nv)) * x + y
     return -1.04 * a + z, max(1.04 * a + w, 0.0)
 
 
@@ -61,7 +61,8 @@ def _lamp(n, v, lamp, strength, nv, slope):
     # π D times Smith's visibility in Hammon's form (2017).
     mask = 0.5 / (2 * nl * nv * (1 - slope) + (nl + nv) * slope)
     lobe = strength * nl * square / (spread * spread) * mask
-    edge = max(1 - vh, 0.0) ** 5  # Schlick 1994
+    edge = max(1 - vh, 0.0)
+    edge *= edge * edge * edge * edge  # Schlick 1994
     return lobe * (1 - edge), lobe * edge
 
 
