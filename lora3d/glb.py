@@ -149,7 +149,11 @@ def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> 
     for which in order:
         material = mesh.materials[which]
         factor = [min(max(float(x), 0.0), 1.0) for x in material.base_color]
-        pbr: Json = {"baseColorFactor": factor, "metallicFactor": 0.0, "roughnessFactor": 1.0}
+        pbr: Json = {
+            "baseColorFactor": factor,
+            "metallicFactor": float(material.metallic),
+            "roughnessFactor": float(material.roughness),
+        }
         fields: Json = {"pbrMetallicRoughness": pbr}
         if material.name:
             fields["name"] = material.name
@@ -175,6 +179,9 @@ def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> 
                 raise MeshError(f"material {material.name!r} has a texture, but the mesh has no corner_uv")
             index = _texture(doc, chunks, material.texture, material, textures, images)
             pbr["baseColorTexture"] = {"index": index}
+        if material.metallic_roughness is not None and mesh.corner_uv is not None:
+            index = _texture(doc, chunks, material.metallic_roughness, material, textures, images)
+            pbr["metallicRoughnessTexture"] = {"index": index}
         if material.normal_map is not None:
             index = _texture(doc, chunks, material.normal_map, material, textures, images)
             fields["normalTexture"] = {"index": index}

@@ -43,7 +43,7 @@ class Material:
         metallic: 0 to 1, whether it is a metal; seen in studio light alone, as is roughness.
         roughness: 0 (polished) to 1. A rough non-metal shines nowhere; OBJ and the others know no other.
         metallic_roughness: (h, w, 4) uint8, read where ``texture`` is and by its sampler: green multiplies the
-            roughness, blue the metalness, both linear. Not written to GLB.
+            roughness, blue the metalness, both linear.
     """
 
     name: str = ""

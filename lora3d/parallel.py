@@ -54,7 +54,10 @@ def backward(
     for grads in (first, second):
         for parameter, grad in zip(parameters, grads, strict=True):
             if grad is not None:
-                parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+                if parameter.grad is None:
+                    # Of the parameter's own layout: the fused optimiser takes that for granted.
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad += grad
     return one + other
 
 

@@ -62,6 +62,9 @@ def meshes(draw) -> Mesh:
             double_sided=draw(st.booleans()),
             emissive=draw(st.sampled_from([(0.0, 0.0, 0.0), (0.5, 0.25, 0.0), (3.0, 1.0, 0.5)])),
             unlit=draw(st.booleans()),
+            metallic=draw(st.sampled_from([0.0, 0.25, 1.0])),
+            roughness=draw(st.sampled_from([0.0, 0.5, 1.0])),
+            metallic_roughness=picture[::-1].copy() if uv is not None and draw(st.booleans()) else None,
         )
         for i in range(m)
     )
@@ -93,6 +96,9 @@ def test_round_trip_keeps_geometry_attributes_and_materials(mesh):
         if found.texture is not None:
             assert np.array_equal(found.texture, original.texture)
             assert (found.wrap, found.filter) == (original.wrap, original.filter)
+        assert (found.metallic, found.roughness) == (original.metallic, original.roughness)
+        if not found.unlit:  # which shines nowhere
+            assert (found.metallic_roughness is None) == (original.metallic_roughness is None)
 
 
 @given(meshes())
