@@ -14,7 +14,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +45,6 @@ from lora3d.diffusion import loss_weight, masked_mse, mix, target
 from lora3d.errors import InputError
 from lora3d.estimate import require_memory
 from lora3d.grid import require_same_grid
-from lora3d.parallel import add_up, backward, two_threads
 from lora3d.progress import (
     fixed_loss,
     mean_loss,
@@ -90,7 +88,6 @@ class Run:
     dataset: Dataset
     base: Base
     crew: Accelerator
-    pool: ThreadPoolExecutor | None
     dtype: torch.dtype
     rows: Cached
     validation: Cached
@@ -160,7 +157,6 @@ def set_up(
         dataset=dataset,
         base=base,
         crew=crew,
-        pool=two_threads(config, base.device),
         dtype=dtype,
         rows=rows,
         validation=spread(validation, dataset, WATCHED),
@@ -256,12 +252,11 @@ def take_step(run: Run, asked: bool = False) -> dict[str, Any]:
     share = range(config.batch)[crew.process_index :: crew.num_processes]
     size = config.micro_batch or config.batch
     sums = torch.tensor([0.0, float(asked)], device=crew.device)
-
-    def loss_of(part: Tensor) -> Tensor:
-        return example_losses(run, {k: v[part] for k, v in batch.items()}).sum() / config.batch
-
     for start in range(0, len(share), size):
-        sums[0] += backward(run.pool, loss_of, share[start : start + size], state.parameters)
+        part = torch.tensor(share[start : start + size])
+        loss = example_losses(run, {k: v[part] for k, v in batch.items()}).sum() / config.batch
+        loss.backward()
+        sums[0] += loss.detach()
     if config.dropout:
         set_dropout(run.base, False)
     if crew.num_processes > 1:
@@ -280,6 +275,16 @@ def take_step(run: Run, asked: bool = False) -> dict[str, Any]:
     state.step += 1
     update_average(state, config.ema)
     return {"step": state.step, "loss": sums[0].item(), "gradient": norm.item(), "asked": bool(sums[1] > 0)}
+
+
+def add_up(crew: Accelerator, parameters: list[Tensor], sums: Tensor) -> Tensor:
+    """Sums gradients over the processes in one message, ``sums`` with them; a process without rows has zeros."""
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    whole = crew.reduce(torch.cat([sums, *(g.flatten() for g in grads)]), "sum")
+    parts = whole[len(sums) :].split([p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
+    return whole[: len(sums)]
 
 
 def example_losses(run: Run, batch: dict[str, Tensor]) -> Tensor:

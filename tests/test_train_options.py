@@ -208,20 +208,6 @@ def test_two_processes_take_the_steps_of_one(config, data, tmp_path):
     assert all(torch.allclose(one[k].delta(), two[k].delta(), atol=1e-5) for k in one)
 
 
-def test_two_threads_take_the_steps_of_one_and_the_same_ones_again(config, data, tmp_path):
-    """Convolutions too, whose gradients come in another layout than their weights'."""
-    asked, threads = replace(config, targets=("attention", "conv")), torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        run(asked, data, tmp_path / "one")
-        torch.set_num_threads(2)
-        adapters = [run(asked, data, tmp_path / name).adapter.read_bytes() for name in ("two", "again")]
-    finally:
-        torch.set_num_threads(threads)
-    assert adapters[0] == adapters[1]
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-6)
-
-
 def test_compiling_wants_a_compiler_and_says_so(config, data, tmp_path, monkeypatch):
     """What a compiled step gives is measured in tests/benchmarks/train_peer.py: it takes a minute to compile."""
     monkeypatch.setenv("CXX", "no-such-compiler")
