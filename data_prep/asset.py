@@ -280,28 +280,42 @@ def _rows(task: Task, mesh: Mesh, references: list[Reference], warnings: list[st
             )
         tiles, glb = turned[turn_deg]
         said = [*warnings, reference.warning] if reference.warning else warnings
-        rows.append(
-            Row(
-                id=name,
-                tiles=with_reference(grid, tiles, reference.pixels),
-                caption=asset.caption,
-                subject="",
-                split="",
-                license=asset.license,
-                artist=asset.artist,
-                source=asset.source,
-                glb=glb,
-                file=asset.file,
-                drawing=reference.drawing,
-                azimuth_deg=reference.azimuth_deg,
-                elevation_deg=reference.elevation_deg,
-                turn_deg=turn_deg,
-                reference_iou=reference.iou,
-                warnings="; ".join(said),
-                reference=reference.pixels,
-            )
-        )
+        rows.append(row_of(task, reference, name, tiles, glb, turn_deg, said))
     return rows
+
+
+def row_of(
+    task: Task,
+    reference: Reference,
+    name: str,
+    tiles: Array,
+    glb: bytes,
+    turn_deg: float,
+    warnings: list[str],
+    truth: tuple[bool, ...] | None = None,
+) -> Row:
+    """The row of one reference: tiles (cells, t, t, 3) uint8, the reference written over its cells."""
+    asset = task.asset
+    return Row(
+        id=name,
+        tiles=with_reference(task.grid, tiles, reference.pixels),
+        caption=asset.caption,
+        subject="",
+        split="",
+        license=asset.license,
+        artist=asset.artist,
+        source=asset.source,
+        glb=glb,
+        file=asset.file,
+        drawing=reference.drawing,
+        azimuth_deg=reference.azimuth_deg,
+        elevation_deg=reference.elevation_deg,
+        turn_deg=turn_deg,
+        reference_iou=reference.iou,
+        warnings="; ".join(warnings),
+        reference=reference.pixels,
+        truth=truth,
+    )
 
 
 def with_reference(grid: ViewGrid, tiles: Array, pixels: Array) -> Array:

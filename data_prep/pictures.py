@@ -14,10 +14,10 @@ from lora3d.data_prep.asset import (
     captioned,
     cropped,
     row_ids,
-    with_reference,
+    row_of,
     write_rows,
 )
-from lora3d.dataset_rows import Row, blank_tiles, to_bytes
+from lora3d.dataset_rows import blank_tiles, to_bytes
 from lora3d.drawing import read_drawing
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
@@ -55,26 +55,11 @@ def write_alone(
     turn_deg: float = 0.0,
 ) -> Prepared:
     """Writes the one row of what has no model: tiles (cells, t, t, 3), which are true, and the reference besides."""
-    asset, grid = captioned(task, reference.pixels).asset, task.grid
-    row = Row(
-        id=row_ids(asset.file, [reference])[0],
-        tiles=with_reference(grid, to_bytes(tiles), reference.pixels),
-        caption=asset.caption,
-        subject="",
-        split="",
-        license=asset.license,
-        artist=asset.artist,
-        source=asset.source,
-        glb=b"",
-        file=asset.file,
-        drawing=reference.drawing,
-        azimuth_deg=reference.azimuth_deg,
-        elevation_deg=reference.elevation_deg,
-        turn_deg=turn_deg,
-        warnings="; ".join([*asset.warnings, *warnings]),
-        reference=reference.pixels,
-        truth=tuple(known or has_drawing(grid, i) for i, known in enumerate(truth)),
-    )
+    task = captioned(task, reference.pixels)
+    asset, grid = task.asset, task.grid
+    known = tuple(there or has_drawing(grid, i) for i, there in enumerate(truth))
+    name = row_ids(asset.file, [reference])[0]
+    row = row_of(task, reference, name, to_bytes(tiles), b"", turn_deg, [*asset.warnings, *warnings], known)
     return write_rows(task, None, [row], (*asset.warnings, *warnings))
 
 

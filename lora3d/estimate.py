@@ -21,13 +21,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from lora3d.adapter import attach
 from lora3d.base import find_folder, read_family
 from lora3d.base.text import Text
 from lora3d.device import choose_device, choose_dtype, measure_gflops
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, read_grid
 from lora3d.recipe import TrainConfig
+from lora3d.state import new_adapter
 
 COPIES = 6  # of the adapter in float32: value, gradient, two moments, the average and the best
 TOKENS = {"unet": 77, "transformer": 77 + 256}
@@ -79,16 +79,7 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
         base: Any = SimpleNamespace(network=network, component=component, text_encoders=encoders)
         parts = [network, *encoders.values()]
         parameters = sum(p.requires_grad_(False).numel() for part in parts for p in part.parameters())
-        adapter = attach(
-            base,
-            config.rank,
-            config.alpha,
-            config.targets,
-            config.seed,
-            ranks=config.ranks,
-            dora=config.dora,
-            text=bool(encoders),
-        )
+        adapter = new_adapter(base, config)
     trained = sum(p.numel() for p in adapter)
     if config.checkpointing:
         network.enable_gradient_checkpointing()

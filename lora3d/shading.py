@@ -218,10 +218,9 @@ def _only(slot, row, column, samples):
 
 
 @helper
-def _tinted(flags, lens, normals, texels, material, corners, edges, n, f, x, y, to_lens, open_share):
+def _tinted(looked_at, material, corners, edges, n, f, x, y, to_lens, open_share):
     """Tint and light (r, g, b, a, light, gloss) of triangle n, of face f, at (x, y) in pixels."""
-    smooth, colored, lit = flags
-    pose, half_extent, perspective = lens
+    (smooth, colored, lit), (pose, half_extent, perspective), normals, texels = looked_at
     u, v = weights(edges, n, x, y)
     r, g, b, a = _tint(material, corners, colored, f, u, v)
     light, gloss = 1.0, 0.0
@@ -262,6 +261,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
     face_material, normals = scene.face_material, scene.face_normal
     flags = scene.smooth, scene.colored, studio
     eye = lens.pose, lens.half_extent, lens.perspective
+    looked_at = flags, eye, normals, texels
     step, to_lens = 1 / samples, 2 * lens.half_extent / rgba.shape[0]
     for row in range(window[0], window[1]):
         for column in range(window[2], window[3]):
@@ -279,7 +279,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                     once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
                 side = 1 if once else samples
                 tr, tg, tb, ta, light, gloss = _tinted(
-                    flags, eye, normals, texels, material, corners, edges, n, f, x, y, to_lens, sky
+                    looked_at, material, corners, edges, n, f, x, y, to_lens, sky
                 )
             red = green = blue = alpha = np.float32(0)
             for i in range(row * samples, row * samples + side):
@@ -295,19 +295,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                             x, y = (j + 0.5) * step, (i + 0.5) * step
                         if not alike:
                             tr, tg, tb, ta, light, gloss = _tinted(
-                                flags,
-                                eye,
-                                normals,
-                                texels,
-                                material,
-                                corners,
-                                edges,
-                                n,
-                                f,
-                                x,
-                                y,
-                                to_lens,
-                                sky,
+                                looked_at, material, corners, edges, n, f, x, y, to_lens, sky
                             )
                         r, g, b, a = _textured(material, texels, corners, edges, n, f, x, y, tr, tg, tb, ta)
                         r, g, b = _lit(material, r, g, b, a, light, gloss)

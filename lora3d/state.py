@@ -41,9 +41,9 @@ class State:
     step: int = 0
 
 
-def prepare(base: Base, config: TrainConfig) -> State:
-    """A fresh adapter on the base, and its optimiser."""
-    parameters = attach(
+def new_adapter(base: Base, config: TrainConfig) -> list[Tensor]:
+    """The recipe's adapter on the base; its parameters."""
+    return attach(
         base,
         config.rank,
         config.alpha,
@@ -55,6 +55,11 @@ def prepare(base: Base, config: TrainConfig) -> State:
         dora=config.dora,
         text=bool(config.text_rate),
     )
+
+
+def prepare(base: Base, config: TrainConfig) -> State:
+    """A fresh adapter on the base, and its optimiser."""
+    parameters = new_adapter(base, config)
     if config.grid_adapter:
         use_adapters(base, {"grid": 1.0, "style": 1.0})
         for network in networks(base).values():
