@@ -94,6 +94,12 @@ def run(config, dataset, tmp_path_factory):
     return out, quiet(config, dataset, out)
 
 
+@pytest.fixture(scope="module")
+def second(config, dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("second") / "whole"
+    return out, quiet(config, dataset, out)
+
+
 def test_the_run_leaves_an_adapter_that_does_something(run, config):
     out, result = run
     card = read_card(result.adapter)
@@ -105,22 +111,23 @@ def test_the_run_leaves_an_adapter_that_does_something(run, config):
     assert [r["step"] for r in records if "held_out" in r] == [6, 12]
 
 
+def test_two_equal_runs_end_in_the_same_bytes(run, second):
+    assert second[1].adapter.read_bytes() == run[1].adapter.read_bytes()
+
+
 @pytest.mark.parametrize("stop", [4, 8])
-def test_a_resumed_run_ends_in_the_same_bytes(run, config, dataset, tmp_path, stop):
+def test_a_resumed_run_ends_in_the_same_bytes(run, second, config, dataset, tmp_path, stop):
     """Killed after ``stop`` steps: what a later checkpoint or step wrote is gone."""
     out, result = run
     again = tmp_path / "again"
     again.mkdir()
-    quiet_config = config
     shutil.copy(out / "recipe.json", again)
     lines = (out / "train.log.jsonl").read_text().splitlines(keepends=True)
     (again / "train.log.jsonl").write_text("".join(lines[: stop + 2]))
-    first = quiet(quiet_config, dataset, tmp_path / "full")  # keeps its own checkpoints
-    for folder in sorted((tmp_path / "full" / "checkpoints").glob("step-*")):
+    for folder in sorted((second[0] / "checkpoints").glob("step-*")):
         if int(folder.name[5:]) <= stop:
             shutil.copytree(folder, again / "checkpoints" / folder.name)
-    resumed = quiet(quiet_config, dataset, again, resume=True)
-    assert first.adapter.read_bytes() == result.adapter.read_bytes()
+    resumed = quiet(config, dataset, again, resume=True)
     assert resumed.adapter.read_bytes() == result.adapter.read_bytes()
 
 

@@ -282,7 +282,8 @@ def _end_in_time(
 
 def _refill(pool: list[Example], stream: Iterator[Example], config: PretrainConfig, fresh: int) -> int:
     """Takes this step's share of new examples from the stream; the oldest leave a full pool."""
-    wanted = max(1, round(config.batch * config.fresh_share)) if pool else 32 * config.batch
+    first = min(32 * config.batch, config.pool)
+    wanted = max(1, round(config.batch * config.fresh_share)) if pool else first
     for i in range(wanted):
         example = next(stream)
         if len(pool) < config.pool:
@@ -301,11 +302,12 @@ def _update_average(average: dict[str, Tensor], model: nn.Module, decay: float) 
 
 
 def _held_out(config: PretrainConfig, grid: ViewGrid, networks: Networks) -> list[dict[str, Tensor]]:
-    """64 fixed examples in batches, always with the drawing given and nothing else."""
+    """Four batches of fixed examples, always with the drawing given and nothing else."""
     batches = []
-    for start in range(0, 64, 16):
-        examples = [_example(config, grid, HELD_OUT_SEED + start + i) for i in range(16)]
-        batch = make_batch(examples, np.zeros(16, dtype=int), networks, config, np.random.default_rng(start))
+    for start in range(0, 4 * config.batch, config.batch):
+        examples = [_example(config, grid, HELD_OUT_SEED + start + i) for i in range(config.batch)]
+        choices = np.zeros(config.batch, dtype=int)
+        batch = make_batch(examples, choices, networks, config, np.random.default_rng(start))
         batch["known"][:] = False
         batch["known"][:, 0] = True
         batches.append(batch)
@@ -318,7 +320,7 @@ def _held_out_loss(run: Training, held_out: list[dict[str, Tensor]]) -> float:
     current = {k: v.clone() for k, v in run.model.state_dict().items()}
     run.model.load_state_dict(run.average)
     device = run.rays.device
-    times = held_out_times(16, run.config.time_mean, run.config.time_deviation).to(device)
+    times = held_out_times(run.config.batch, run.config.time_mean, run.config.time_deviation).to(device)
     losses = []
     for i, batch in enumerate(held_out):
         noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(i))
