@@ -24,7 +24,8 @@ from lora3d.data_prep.on_ray import run_on_ray
 from lora3d.data_prep.pictures import prepare_picture
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import Look, find_alike, find_duplicates
-from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_assets, state_licenses
+from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_assets
+from lora3d.data_prep.statements import state_origins
 from lora3d.data_prep.subjects import caption_of, common_prefix, group_subjects, name_of, split_subjects
 from lora3d.data_prep.turntables import prepare_turntable
 from lora3d.data_prep.workers import Failure, run_tasks
@@ -119,7 +120,7 @@ def prep(
     _check(test_share, styles, caption_all and not captioner)
     with work_folder(out) as work:
         found = _find(src, work, turntables)
-        found = state_licenses(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
+        found = state_origins(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
         asked = find_captioner(captioner, trigger or "") if captioner else None
         found = _caption(found, trigger or "", asked, caption_all)
         tasks = make_tasks(found, grid, seed, tuple(styles), asked, work)

@@ -8,11 +8,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from lora3d.errors import InputError
 
 UNSTATED = "NOASSERTION"  # SPDX's word for: nobody said
 MAX_TEXT = 200_000
+# "* author:	Jane (https://…)", as in the license.txt of a Sketchfab download.
+_CREDIT = re.compile(r"^\W*(author|artist|source)\s*:[ \t]*(\S.{0,299})$", re.IGNORECASE | re.MULTILINE)
+
+
+class Statement(NamedTuple):
+    """What is said of an asset's origin; empty where nothing is.
+
+    license: an SPDX identifier; why: the reason that there is none; artist, source: as written;
+    made_by_machine: it says so itself.
+    """
+
+    license: str | None = None
+    why: str = ""
+    artist: str = ""
+    source: str = ""
+    made_by_machine: bool = False
+
 
 _NAMES = """
     CC0-1.0 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-4.0 CC-BY-NC-SA-4.0 CC-BY-ND-4.0
@@ -121,26 +139,29 @@ def _creative_commons(plain: str) -> str | None:
     return None
 
 
-def license_beside(folder: Path, root: Path) -> tuple[str | None, str]:
-    """The licence stated by files in ``folder`` or, failing that, in its parents up to ``root``.
+def license_beside(folder: Path, root: Path) -> Statement:
+    """What licence files state in ``folder`` or, failing that, in its parents up to ``root``.
 
-    Returns the SPDX identifier, or None and why. Several files that disagree state nothing.
+    Several files that disagree state nothing.
     """
     while True:
-        texts = sorted(
+        paths = sorted(
             p for p in folder.iterdir() if is_license_file(p) and p.is_file() and not p.is_symlink()
         )
-        found = {path.name: spdx_of_text(_read(path)) for path in texts}
+        texts = [_read(path) for path in paths]
+        found = {path.name: spdx_of_text(text) for path, text in zip(paths, texts, strict=True)}
         names = {name for name in found.values() if name}
         if len(names) == 1:
-            return names.pop(), ""
+            credits = {key.lower(): value.strip() for text in texts for key, value in _CREDIT.findall(text)}
+            artist = credits.get("author") or credits.get("artist", "")
+            return Statement(names.pop(), artist=artist, source=credits.get("source", ""))
         if len(names) > 1:
             shown = ", ".join(f"{file} is {name}" for file, name in sorted(found.items()) if name)
-            return None, f"the licence files beside it disagree: {shown[:160]}"
+            return Statement(why=f"the licence files beside it disagree: {shown[:160]}")
         if texts:
-            return None, f"the text of {texts[0].name} is not recognised"
+            return Statement(why=f"the text of {paths[0].name} is not recognised")
         if folder == root or root not in folder.parents:
-            return None, "no licence is stated in metadata.csv or by a LICENSE file"
+            return Statement(why="no licence is stated in metadata.csv, by the file or by a LICENSE file")
         folder = folder.parent
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lora3d.data_prep.licenses import license_beside, spdx_of
 from lora3d.errors import InputError
 
 READABLE = (".glb", ".gltf", ".obj", ".ply", ".off", ".stl")
@@ -360,36 +359,3 @@ def _texture_names(folder: Path) -> set[str]:
                 n.lower() for n in re.findall(r"[^\s\"/\\]+\.(?:png|jpe?g|webp)", text, re.IGNORECASE)
             )
     return names
-
-
-def state_licenses(found: Found, license: str, artist: str, allow_unlicensed: bool, unstated: str) -> Found:
-    """Gives every asset a licence and an artist; those without a licence are rejected unless allowed.
-
-    A row's own licence counts first, then ``license`` (SPDX or empty), then the licence files beside it.
-    """
-    assets: list[Asset] = []
-    rejected = list(found.rejected)
-    warnings = list(found.warnings)
-    beside: dict[Path, tuple[str | None, str]] = {}
-    for asset in found.assets:
-        folder = (found.root / asset.file).parent
-        if folder not in beside:
-            beside[folder] = license_beside(folder, found.root)
-        why = ""
-        try:
-            name = spdx_of(asset.license) or license
-        except InputError as error:
-            name, why = license, str(error)
-        text, reason = beside[folder]
-        if license and text and name == license != text:
-            warnings.append(
-                f"{asset.file} is taken as {license} as told, but a licence file beside it says {text}"
-            )
-        name = name or ("" if why else text or "")
-        if why and (name or allow_unlicensed):
-            warnings.append(f"{asset.file}: {why}")
-        if name or allow_unlicensed:
-            assets.append(replace(asset, license=name or unstated, artist=asset.artist or artist))
-        else:
-            rejected.append({"file": asset.file, "reason": f"unlicensed: {why or reason}"})
-    return replace(found, assets=tuple(assets), rejected=rejected, warnings=list(dict.fromkeys(warnings)))

@@ -149,6 +149,13 @@ def _origin(dataset: Dataset) -> Iterator[Finding]:
             )
         elif "-NC" in license or "-SA" in license:
             yield Finding("note", f"{len(ids)} rows are {license}: so is what is made of them", tuple(ids))
+    nameless = tuple(r["id"] for r in dataset.index if "-BY" in r["license"] and not r["artist"])
+    if nameless:
+        yield Finding(
+            "warning",
+            f"{len(nameless)} rows are licensed for naming their artist and name none: prep --artist, or a column",
+            nameless,
+        )
     poor = tuple(
         r["id"] for r in dataset.index if r["reference_iou"] is not None and r["reference_iou"] < POOR_IOU
     )

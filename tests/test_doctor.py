@@ -55,6 +55,16 @@ def test_nothing_is_wrong_with_a_good_dataset(tmp_path: Path) -> None:
     assert found["captions"]["with"] == 24 and found["captions"]["words"]["box"] == 24
 
 
+def test_a_licence_that_asks_for_the_artists_name_wants_one(tmp_path: Path) -> None:
+    rows = [
+        replace(ROWS[0], license="CC-BY-4.0"),
+        replace(ROWS[1], license="CC-BY-4.0", artist="Ann"),
+        *ROWS[2:],
+    ]
+    (finding,) = findings_of(rows, tmp_path)
+    assert finding[0] == "warning" and finding[1].startswith("1 rows are licensed for naming their artist")
+
+
 def white(row: Row) -> Row:
     tiles = row.tiles.copy()
     tiles[list(GRID.indices("rgb"))] = 1

@@ -292,23 +292,24 @@ def test_licence_texts(text: str, spdx: str | None) -> None:
 def test_the_nearest_licence_file_counts_and_disagreement_states_nothing(tmp_path: Path) -> None:
     inner = tmp_path / "pack" / "models"
     inner.mkdir(parents=True)
-    assert license_beside(inner, tmp_path) == (
-        None,
-        "no licence is stated in metadata.csv or by a LICENSE file",
-    )
+    nothing = license_beside(inner, tmp_path)
+    assert nothing.license is None and nothing.why.startswith("no licence is stated")
     (tmp_path / "LICENSE").write_text("CC0 1.0")
-    assert license_beside(inner, tmp_path)[0] == "CC0-1.0"
+    assert license_beside(inner, tmp_path).license == "CC0-1.0"
     (tmp_path / "pack" / "License.txt").write_text("The MIT License")
-    assert license_beside(inner, tmp_path)[0] == "MIT"
+    assert license_beside(inner, tmp_path).license == "MIT"
     (tmp_path / "pack" / "LICENCE.fonts.md").write_text("CC BY 4.0")
-    assert license_beside(inner, tmp_path)[0] is None and "disagree" in license_beside(inner, tmp_path)[1]
-    assert license_beside(inner, tmp_path / "pack" / "models")[0] is None, "nothing above the folder is read"
+    assert license_beside(inner, tmp_path).license is None
+    assert "disagree" in license_beside(inner, tmp_path).why
+    assert license_beside(inner, tmp_path / "pack" / "models").license is None, (
+        "nothing above the folder is read"
+    )
 
 
 @pytest.mark.skipif(not (SHARED / "art").is_dir(), reason="the shared art packs are not here")
 def test_the_packs_licence_files_are_recognised() -> None:
     for pack in ("kenney_furniture", "kenney_platformer", "quaternius_interior", "quaternius_space"):
-        assert license_beside(SHARED / "art" / pack, SHARED / "art" / pack)[0] == "CC0-1.0"
+        assert license_beside(SHARED / "art" / pack, SHARED / "art" / pack).license == "CC0-1.0"
 
 
 @pytest.mark.parametrize("side", range(4))
