@@ -19,7 +19,7 @@ demo: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy lora3d
+	$(BIN)/mypy lora3d data_prep
 
 # Two files at a time, a thread each: two tests that both use every core starve each other.
 test: lint

@@ -43,7 +43,9 @@ def to_mesh(parts: Sequence[Part]) -> Mesh:
         vertices=np.concatenate([p.vertices for p in parts]).astype(np.float32),
         faces=np.concatenate([p.faces + n for p, n in zip(parts, offsets, strict=False)]).astype(np.int32),
         face_material=np.concatenate([p.color for p in parts]).astype(np.int32),
-        materials=tuple(Material(name, (*map(_linear, rgb), 1.0)) for name, rgb in PALETTE.items()),
+        materials=tuple(
+            Material(name, (_linear(r), _linear(g), _linear(b), 1.0)) for name, (r, g, b) in PALETTE.items()
+        ),
     )
 
 

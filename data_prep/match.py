@@ -244,9 +244,9 @@ def framed_camera(mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg:
     low, high = _tangents(mesh, pose)
     x, y = (low + high) / 2
     back = pose[:3, :3] @ (np.array([-x, -y, 1.0]) / math.sqrt(1 + x * x + y * y))
-    right = np.cross(pose[:3, 1], back)
-    right /= np.linalg.norm(right)
-    pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
+    side = np.cross(pose[:3, 1], back)
+    side /= np.linalg.norm(side)
+    pose[:3, :3] = np.stack([side, np.cross(back, side), back], axis=1)
     low, high = _tangents(mesh, pose)
     half = float(np.abs([low, high]).max()) / FILL
     return Camera(tuple(pose.ravel().tolist()), math.degrees(2 * math.atan(half)))
