@@ -28,7 +28,7 @@ from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_asse
 from lora3d.data_prep.statements import state_origins
 from lora3d.data_prep.subjects import caption_of, common_prefix, group_subjects, name_of, split_subjects
 from lora3d.data_prep.turntables import prepare_turntable
-from lora3d.data_prep.workers import Failure, run_tasks
+from lora3d.data_prep.workers import DISK_FULL, Failure, run_tasks
 from lora3d.dataset import check_out, write_tables
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
@@ -135,7 +135,7 @@ def prep(
 
 def _find(src: Path, work: Path, turntables: bool) -> Found:
     shards = shards_of(src)
-    found = find_assets(unpack(shards, work / "unpacked") if shards else src, turntables=turntables)
+    found = find_assets(unpack(shards, work) if shards else src, turntables=turntables)
     if not (found.assets or found.rejected):
         raise InputError(
             f"{src} holds no model: expected {', '.join(READABLE)} files in it or below, or pictures alone"
@@ -250,6 +250,10 @@ def _prepare_all(
     )
     with closing(results), bar:
         for index, result in results:
+            if result == DISK_FULL:
+                raise InputError(
+                    "the disk is full: free some room and run it again, what is finished is kept"
+                )
             if isinstance(result, Failure):
                 remember(waiting[index], result)
             done[waiting[index].asset.file] = result

@@ -8,6 +8,8 @@ What the Hugging Face Hub keeps (`datasets`' Mesh and Image columns) and what lo
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,12 +41,16 @@ def shards_of(src: Path) -> list[Path]:
     return [src] if src.suffix.lower() == ".parquet" and src.is_file() else []
 
 
-def unpack(shards: list[Path], folder: Path) -> Path:
-    """Writes a model a row, its picture beside it or alone, and metadata.csv; what is there already is kept.
+def unpack(shards: list[Path], work: Path) -> Path:
+    """The folder in ``work`` with a model a row, its picture beside it or alone, and metadata.csv.
+
+    It is named after the shards, their sizes and times of change: what was unpacked of just these is kept.
 
     Columns, by name: mesh, glb or model (bytes, or {bytes, path}); drawing, reference or image; caption, text, …
     Raises InputError where there is neither a column of meshes nor one of pictures, or a file is no Parquet.
     """
+    stamps = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in shards]
+    folder = work / f"unpacked-{hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]}"
     done = folder / "metadata.csv"
     if done.exists():
         return folder

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
 from lora3d.data_prep.asset import Prepared, Task, read_prepared
 from lora3d.data_prep.captions import Captioner
@@ -33,14 +34,11 @@ def work_folder(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.parent / f".{out.name}.parts"
     work.mkdir(exist_ok=True)
-    handle = os.open(work, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"{out} is being made by another process: wait, or choose another name"
-            ) from error
+        held = FileLock(work / "lock").acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{out} is being made by another process: wait, or choose another name") from error
+    with held:
         _mend(out)
         try:
             yield work
@@ -50,19 +48,17 @@ def work_folder(out: Path) -> Iterator[Path]:
                 shutil.rmtree(work, ignore_errors=True)
             raise
         shutil.rmtree(work, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def _mend(out: Path) -> None:
     """Undoes what a process killed while it wrote the dataset left: half of the new, the old put aside."""
-    for staging in out.parent.glob(f".{out.name}.*.partial"):
-        shutil.rmtree(staging, ignore_errors=True)
-    for old in sorted(out.parent.glob(f".{out.name}.*.old")):
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
+    # By process number: what another output whose name begins alike left is not ours.
+    left = re.compile(rf"\.{re.escape(out.name)}\.\d+\.(partial|old)")
+    for path in sorted(p for p in out.parent.iterdir() if left.fullmatch(p.name)):
+        if path.suffix == ".old" and not out.exists():
+            path.rename(out)
         else:
-            old.rename(out)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def make_tasks(
@@ -97,7 +93,9 @@ def _stamp(path: Path, root: Path) -> bytes:
 
 
 def remember(task: Task, failure: Failure) -> None:
-    """Keeps why an asset gave no rows."""
+    """Keeps why an asset gave no rows, where that lies in its file: what this machine lacked is tried again."""
+    if not failure.lasting:
+        return
     temporary = task.part.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(failure.reason), encoding="utf-8")
     temporary.replace(task.part.with_suffix(".json"))
@@ -109,7 +107,7 @@ def recall(task: Task) -> Prepared | Failure | None:
         if task.part.exists():
             return read_prepared(task.part)
         why = task.part.with_suffix(".json")
-        return Failure(json.loads(why.read_text(encoding="utf-8"))) if why.exists() else None
+        return Failure(json.loads(why.read_text(encoding="utf-8")), lasting=True) if why.exists() else None
     except (OSError, pa.ArrowException, KeyError, ValueError):
         # A disk that was full, or lost what was not yet written when the power went: it is made again.
         return None

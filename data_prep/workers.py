@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing as mp
 import os
 import signal
@@ -21,9 +22,16 @@ _READY = "ready"
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that gave no result, and why, for a person."""
+    """A task that gave no result, and why, for a person.
+
+    lasting: the reason lies in what was read (an InputError), and would be the same another time.
+    """
 
     reason: str
+    lasting: bool = False
+
+
+DISK_FULL = Failure("the disk is full")
 
 
 @dataclass
@@ -124,13 +132,12 @@ def _work(pipe: Connection, function: Callable[[Any], Any], memory_mb: int) -> N
     """The worker's loop; ends with its parent, even inside a task that hangs. Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-    if sys.platform != "win32":
+    if sys.platform.startswith("linux"):  # macOS refuses such limits, Windows has none
         import resource
 
-        kind = resource.RLIMIT_DATA if sys.platform.startswith("linux") else resource.RLIMIT_AS
-        hard = resource.getrlimit(kind)[1]
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         limit = memory_mb * 2**20
-        resource.setrlimit(kind, (limit if hard < 0 else min(limit, hard), hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
     try:
         pipe.send(_READY)
         while True:
@@ -149,8 +156,16 @@ def _call(function: Callable[[Any], Any], task: Any) -> Any:
     try:
         return function(task)
     except InputError as error:
-        return Failure(" ".join(str(error).split()))
+        return Failure(" ".join(str(error).split()), lasting=True)
     except MemoryError:
         return Failure("it needs more memory than one model may take")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DISK_FULL
+        return _unexpected(error)
     except Exception as error:  # one odd file must not end the run: it becomes a line that says so
-        return Failure(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Failure:
+    return Failure(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")

@@ -5,7 +5,6 @@ Everything here survives a kill at any moment: files get their names when they a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -36,14 +36,13 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
         raise InputError(
             f"no run can be kept in {out} ({error.strerror}): name another folder with --out"
         ) from error
-    with (out / ".lock").open("w") as lock:
-        os.set_inheritable(lock.fileno(), False)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{out} is in use by another trainer: wait for it, or name another folder"
-            ) from error
+    try:
+        held = FileLock(out / ".lock").acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"{out} is in use by another trainer: wait for it, or name another folder"
+        ) from error
+    with held:
         if not resume and ((out / "adapter.safetensors").exists() or checkpoints(out)):
             raise InputError(
                 f"{out} already holds a run; say --resume to go on with it, or name another folder"
@@ -184,6 +183,8 @@ def _restore(state: State, tensors: dict[str, Tensor], note: dict[str, Any]) -> 
 
 
 def _sync(folder: Path) -> None:
+    if os.name == "nt":  # there a folder cannot be opened, nor synced
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

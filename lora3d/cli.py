@@ -345,6 +345,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has read enough; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # No room, no permission, a name too long: the system's own words say which, and of what file.
+        print(f"lora3d {args.command}: {_printable(str(error))}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"lora3d {args.command}: stopped", file=sys.stderr)
         return 1

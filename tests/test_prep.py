@@ -22,7 +22,9 @@ from lora3d.data_prep.asset import Task, prepare
 from lora3d.data_prep.drawings import draw
 from lora3d.data_prep.folder import PrepReport, prep
 from lora3d.data_prep.from_parquet import shards_of, unpack
+from lora3d.data_prep.resume import recall, remember, work_folder
 from lora3d.data_prep.sources import Asset, find_assets
+from lora3d.data_prep.workers import Failure
 from lora3d.dataset import Dataset, read_dataset
 from lora3d.dataset_rows import decode_row
 from lora3d.drawing import fit_reference
@@ -242,11 +244,43 @@ def test_a_parquet_data_set_is_a_source_and_ours_goes_round(
         ("row000000.glb", "a box"),
         ("row000001.glb", "nothing"),
     ]
-    assert [(tmp_path / "own" / a.file).read_bytes() for a in own.assets] == table["glb"].to_pylist()
+    assert [(own.root / a.file).read_bytes() for a in own.assets] == table["glb"].to_pylist()
     pq.write_table(table.select(["text"]), tmp_path / "none.parquet")
     with pytest.raises(InputError, match="no column of models: expected one of mesh, glb, model, found text"):
         prep(tmp_path / "none.parquet", tmp_path / "x")
     assert not (tmp_path / ".x.parts").exists()
+
+
+def test_another_parquet_source_is_read_anew(tmp_path: Path) -> None:
+    """What was unpacked for one source is not taken for another of the same output."""
+    for name in "ab":
+        pq.write_table(
+            pa.table({"text": [name], "glb": [glb_bytes(make_box())]}), tmp_path / f"{name}.parquet"
+        )
+    first, second, again = (unpack([tmp_path / f"{name}.parquet"], tmp_path / "work") for name in "aba")
+    assert first == again != second
+    assert [a.caption for a in find_assets(second).assets] == ["b"]
+
+
+def test_what_an_output_of_a_like_name_left_is_not_touched(tmp_path: Path) -> None:
+    """Half-written and put-aside datasets are mended only under their own output's name."""
+    theirs = [tmp_path / name for name in (".set.v2.12.old", ".set.v2.12.partial", ".set.x.old")]
+    ours = [tmp_path / name for name in (".set.12.partial", ".set.13.old")]
+    for folder in (*theirs, *ours):
+        folder.mkdir()
+    with work_folder(tmp_path / "set"):
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+            [*(p.name for p in theirs), "set", ".set.parts"]
+        )
+
+
+def test_what_the_machine_lacked_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "a.glb").write_bytes(glb_bytes(make_box()))
+    task = Task(tmp_path, Asset("a.glb"), GRID, 0, tmp_path / "part.parquet")
+    remember(task, Failure("it took longer than 1 seconds"))
+    assert recall(task) is None
+    remember(task, Failure("no faces", lasting=True))
+    assert recall(task) == Failure("no faces", lasting=True)
 
 
 def test_references_without_a_drawing_are_drawn_in_the_styles_asked_for(tmp_path: Path) -> None:

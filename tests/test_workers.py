@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 import numpy as np
 
-from lora3d.data_prep.workers import Failure, run_tasks
+from lora3d.data_prep.workers import DISK_FULL, Failure, run_tasks
 from lora3d.errors import InputError
 
 
@@ -23,13 +24,15 @@ def task(what: str) -> str:
         return str(len(np.ones(2**33)))
     if what == "refuse":
         raise InputError("a reason\nin two lines")
+    if what == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if what == "bug":
         raise KeyError("POSITION")
     return what.upper()
 
 
 def test_a_task_takes_nothing_with_it() -> None:
-    tasks = ["a", "hang", "crash", "b", "exit", "refuse", "bug", "memory", "c"]
+    tasks = ["a", "hang", "crash", "b", "exit", "refuse", "bug", "full", "memory", "c"]
     results = list(run_tasks(task, tasks, workers=2, time_limit_s=2, memory_mb=4096))
     assert sorted(index for index, _ in results) == list(range(len(tasks)))
     said = {tasks[i]: r.reason if isinstance(r, Failure) else r for i, r in results}
@@ -37,6 +40,9 @@ def test_a_task_takes_nothing_with_it() -> None:
     assert said["refuse"] == "a reason in two lines"
     assert "longer than 2 seconds" in said["hang"]
     assert "signal 6" in said["crash"] and "exit 3" in said["exit"]
+    # Only what lies in the file itself would be the same another time.
+    lasting = {tasks[i] for i, r in results if isinstance(r, Failure) and r.lasting}
+    assert lasting == {"refuse"} and said["full"] == DISK_FULL.reason
     assert "memory" in said["memory"] and said["bug"] == "unexpected KeyError: 'POSITION'"
 
 
