@@ -19,6 +19,7 @@ from PIL import Image
 
 from lora3d.camera import Array
 from lora3d.errors import InputError, first_line
+from lora3d.trigger import has_words
 
 KINDS = ("blip", "git")
 MOST_TOKENS = 30
@@ -98,7 +99,7 @@ def describe(captioner: Captioner, rgba: Array) -> str:
 
 def with_trigger(caption: str, trigger: str) -> str:
     """The caption with the trigger before it, unless it says it already."""
-    return caption if f" {trigger} " in f" {caption} " else f"{trigger} {caption}".strip()
+    return (caption if has_words(caption, trigger) else f"{trigger} {caption}").strip()
 
 
 @cache

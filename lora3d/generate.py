@@ -29,6 +29,7 @@ from lora3d.formats import Pivot
 from lora3d.grid import ViewGrid, pack
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
+from lora3d.trigger import has_words
 
 Reference = tuple[Array, Array]
 
@@ -182,7 +183,7 @@ class Generator:
         triggers = [
             self.cards[name].trigger for name, w in self.weights.items() if w and self.cards[name].trigger
         ]
-        words = [t for t in triggers if t not in (prompt or "")]
+        words = [t for t in triggers if not has_words(prompt or "", t)]
         return " ".join([*words, prompt]) if prompt else ""
 
     @torch.no_grad()

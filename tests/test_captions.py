@@ -13,7 +13,7 @@ from conftest import make_box
 from PIL import Image
 
 from lora3d.data_prep.asset import prepare
-from lora3d.data_prep.captions import describe, find_captioner
+from lora3d.data_prep.captions import describe, find_captioner, with_trigger
 from lora3d.data_prep.folder import _caption, prep
 from lora3d.data_prep.pictures import prepare_picture
 from lora3d.data_prep.resume import make_tasks
@@ -109,3 +109,11 @@ def test_what_is_no_captioner_is_refused(blip: Path, tmp_path: Path) -> None:
         find_captioner(str(tmp_path), "")
     with pytest.raises(InputError, match="caption_all needs a captioner"):
         prep(tmp_path, tmp_path / "out", caption_all=True)
+
+
+@pytest.mark.parametrize(
+    ("caption", "with_it"),
+    [("a chicken", "ken a chicken"), ("a lamp by ken, red", "a lamp by ken, red"), ("", "ken")],
+)
+def test_a_caption_says_the_trigger_as_a_word(caption: str, with_it: str) -> None:
+    assert with_trigger(caption, "ken") == with_it
