@@ -16,6 +16,8 @@ from lora3d.mesh import FROM_Y_UP, GREY, Mesh, MeshError, srgb_to_linear, tidy
 from lora3d.mtl import Look, looks_of, text_of
 from lora3d.polygons import MAX_FACES, triangulate
 
+FAR = 1000.0  # extents from the origin: there float32's 24 bits tell a ten-thousandth of the extent apart
+
 
 @dataclass
 class _Obj:
@@ -40,9 +42,9 @@ def read_obj(data: bytes, folder: Path, root: Path) -> Mesh:
         raise MeshError("the model has no faces (a point cloud, lines or an empty file): nothing to draw")
     if (np.diff(starts) - 2).clip(0).sum() > MAX_FACES:
         raise MeshError(f"the model has more than {MAX_FACES:,} triangles: reduce it first")
-    points = np.array([v[:3] for v in parsed.vertices], dtype=np.float64)
     notes: list[str] = []
     index = _corner_indices(parsed, starts, notes)
+    points = brought_near(np.array([v[:3] for v in parsed.vertices], dtype=np.float64), notes)
     color = _vertex_colors(parsed.vertices, notes)
     plain = GREY if color is None else (1.0, 1.0, 1.0, 1.0)
     looks = looks_of(list(parsed.names), parsed.libraries, folder, root, notes, plain)
@@ -62,6 +64,21 @@ def read_obj(data: bytes, folder: Path, root: Path) -> Mesh:
         corner_normal=None if normal is None else _unit(normal @ FROM_Y_UP.T).astype(np.float32),
     )
     return tidy(mesh, notes=tuple(notes))
+
+
+def brought_near(points: Array, notes: list[str]) -> Array:
+    """Points (n, 3) float64 about the origin, with a note, where float32 would lose their shape; or as they are.
+
+    So are models in map coordinates: some metres of a house, half a million from the origin.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows or is no number is refused later
+        low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
+        centre = (low + high) / 2
+        far = np.abs(centre).max() > FAR * (high - low).max()
+        if not (far and np.isfinite(centre).all()):
+            return points
+    notes.append("the model lies far from the origin and is moved there")
+    return points - centre
 
 
 def _parse(text: str) -> _Obj:

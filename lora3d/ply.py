@@ -8,6 +8,7 @@ import numpy as np
 
 from lora3d.camera import Array
 from lora3d.mesh import Mesh, MeshError
+from lora3d.obj import brought_near
 from lora3d.polygons import floats, polygon_mesh
 
 TYPES = {
@@ -53,17 +54,17 @@ def read_ply(data: bytes) -> Mesh:
         kind = "triangle strips, which are not read" if "tristrips" in found else "no faces (a point cloud)"
         raise MeshError(f"the PLY file has {kind}: nothing to draw")
     return polygon_mesh(
-        points.astype(np.float64),
+        brought_near(points, notes),
         polygons[0],
         polygons[1].astype(np.int64),
         vertex_color=_colors(vertex),
         face_color=_colors(face),
         vertex_normal=_columns(vertex, ("nx", "ny", "nz")),
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
-def _header(data: bytes) -> tuple[str, list[_Element], tuple[str, ...], bytes]:
+def _header(data: bytes) -> tuple[str, list[_Element], list[str], bytes]:
     """Byte order, elements, notes, and what follows the header."""
     if not data.startswith(b"ply"):
         raise MeshError(f"expected a PLY file, found one that starts with {data[:8]!r}")
@@ -71,7 +72,8 @@ def _header(data: bytes) -> tuple[str, list[_Element], tuple[str, ...], bytes]:
     stop = data.find(b"\n", end)
     if end < 0 or stop < 0:
         raise MeshError("the file is cut off: its PLY header has no end")
-    order, notes = None, []
+    order: str | None = None
+    notes: list[str] = []
     elements: list[_Element] = []
     for line in data[:end].decode("latin-1").splitlines():
         words = line.split()
@@ -92,7 +94,7 @@ def _header(data: bytes) -> tuple[str, list[_Element], tuple[str, ...], bytes]:
                 raise MeshError(f"the PLY header has a line that cannot be read: {line[:60]!r}")
     if order is None:
         raise MeshError(f"the PLY header names no format of {', '.join(ORDERS)}")
-    return order, elements, tuple(notes), data[stop + 1 :]
+    return order, elements, notes, data[stop + 1 :]
 
 
 def _add(elements: list[_Element], new: _Property) -> None:

@@ -39,6 +39,26 @@ def test_obj_cube_in_every_encoding_and_notation(tmp_path):
         assert mesh.materials[0].base_color == GREY and mesh.corner_normal is None
 
 
+@pytest.mark.parametrize("kind", ["obj", "ply"])
+def test_map_coordinates_keep_the_shape(tmp_path, kind):
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1.3, 0], [0, 0, 0.7]])
+    faces = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
+    sizes = []
+    for name, at in (("near", (0, 0, 0)), ("far", (500000, 120, 4500000))):
+        rows = "".join("{} {} {}\n".format(*p) for p in (points + at).tolist())
+        text = "v " + rows.rstrip().replace("\n", "\nv ")
+        text += "".join("\nf {} {} {}".format(*(i + 1 for i in f)) for f in faces)
+        if kind == "ply":
+            text = "ply\nformat ascii 1.0\nelement vertex 4\n"
+            text += "".join(f"property double {axis}\n" for axis in "xyz")
+            text += "element face 4\nproperty list uchar int vertex_indices\nend_header\n" + rows
+            text += "".join("3 {} {} {}\n".format(*f) for f in faces)
+        mesh = load_mesh(write(tmp_path, f"{name}.{kind}", text))
+        sizes.append(np.ptp(mesh.vertices, axis=0))
+        assert ("is moved there" in " ".join(mesh.notes)) == (name == "far")
+    assert np.allclose(sizes[0], sizes[1], rtol=1e-6) and sorted(sizes[0]) == pytest.approx([0.7, 1, 1.3])
+
+
 def test_obj_vertex_colours_are_srgb(tmp_path):
     text = "v 0 0 0 1 0.5 0\nv 1 0 0 1 0.5 0\nv 0 1 0 1 0.5 0\nf 1 2 3\n"
     mesh = load_mesh(write(tmp_path, "a.obj", text))
