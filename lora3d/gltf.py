@@ -72,19 +72,21 @@ def _meshes(file: GltfFile) -> list[Mesh]:
     shown = [(item(file, "nodes", index), world) for index, world, drawn in nodes if drawn]
     if not nodes:  # a mere library of meshes: all are shown as they are
         shown = [({"mesh": i}, np.eye(4)) for i in range(len(get(file.doc, "meshes", list, [])))]
-    parts: dict[int, list[_Part]] = {}
+    parts: dict[tuple[int, str], list[_Part]] = {}
     meshes: list[Mesh] = []
     faces = 0
     for fields, world in shown:
         which = get(fields, "mesh", int, None)
         if which is None:
             continue
-        if which not in parts:
-            parts[which] = _parts(file, which)
+        morph = get(fields, "weights", list, None)  # a node's own, in place of its mesh's (chapter 3.7.2.2)
+        key = which, repr(morph)
+        if key not in parts:
+            parts[key] = _parts(file, which, morph)
         skin = get(fields, "skin", int, None)
         joints = None if skin is None else _joint_matrices(file, skin, worlds)
-        faces = _require_faces(parts[which], faces)
-        meshes += [_place(part, world, joints) for part in parts[which]]
+        faces = _require_faces(parts[key], faces)
+        meshes += [_place(part, world, joints) for part in parts[key]]
     return meshes
 
 
@@ -199,9 +201,9 @@ class _Part:
     weights: Array | None  # (n, 4·sets) float64, sums of 1
 
 
-def _parts(file: GltfFile, index: int) -> list[_Part]:
+def _parts(file: GltfFile, index: int, morph: list[Any] | None) -> list[_Part]:
     fields = item(file, "meshes", index)
-    morph = get(fields, "weights", list, [])
+    morph = get(fields, "weights", list, []) if morph is None else morph
     parts: list[_Part] = []
     for primitive in get(fields, "primitives", list):
         part = _part(file, get({"primitive": primitive}, "primitive", dict), morph)

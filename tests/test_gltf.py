@@ -216,6 +216,18 @@ def test_morph_targets_by_their_default_weights():
     assert np.allclose(corners(built.load()), expected[FACES])
 
 
+def test_a_nodes_own_morph_weights_go_before_its_meshs():
+    built = Builder()
+    delta = np.zeros((4, 3), np.float32)
+    delta[1] = [2, 0, 0]
+    built.primitive["targets"] = [{"POSITION": built.add(delta)}]
+    built.doc["meshes"][0]["weights"] = [0.5]
+    built.doc["nodes"] = [{"mesh": 0, "weights": [w]} for w in (0, 1)] + [{"mesh": 0}]
+    built.doc["scenes"] = [{"nodes": [0, 1, 2]}]
+    moved = corners(built.load()).reshape(3, *FACES.shape, 3) - WORLD[FACES]
+    assert np.allclose(moved[:, FACES == 1, 0].max(axis=1), [0, 2, 1])
+
+
 # -- materials ----------------------------------------------------------------------------------------
 
 
