@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -194,8 +195,8 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
         for level, what in _row_faults(row, dataset.grid):
             faults.setdefault((level, what), []).append(row.id)
         # Of a drawing without a model, the drawing.
-        views = (row.tiles if row.truth else row.tiles[list(dataset.grid.indices("rgb"))]).tobytes()
-        twin = hashes.setdefault(views, row.file)
+        views = row.tiles if row.truth else row.tiles[list(dataset.grid.indices("rgb"))]
+        twin = hashes.setdefault(hashlib.sha256(views.tobytes()).digest(), row.file)
         if twin != row.file:
             faults.setdefault(("warning", "the same views as another model"), []).append(row.id)
     for (level, what), ids in faults.items():
