@@ -23,6 +23,8 @@ SIZE = 32
 _SIDES = PRESETS["box6"].cameras("rgb")
 # Relative difference of the moments, and mean difference of the pictures in [0, 1], that rounding explains.
 SAME_MOMENTS, SAME_PICTURE, SAME_COLOUR = 4e-3, 0.012, 0.04
+# A letter on a block hardly moves the mean: of the pixels no larger share may be off by more than this.
+MARK, MARKED = 0.2, 0.01
 # Mean IoU of the six outlines, and mean difference of depths where both are, of variants of one thing.
 ALIKE_IOU, ALIKE_DEPTH = 0.93, 0.012
 
@@ -82,7 +84,8 @@ def same_object(a: Look, b: Look) -> bool:
         if a.plain or b.plain:
             return True
         both = (x[..., 3] > 0) & (y[..., 3] > 0)
-        if both.any() and np.abs(x[both, :3] - y[both, :3]).mean() <= SAME_COLOUR:
+        apart = np.abs(x[both, :3] - y[both, :3])
+        if both.any() and apart.mean() <= SAME_COLOUR and (apart.max(axis=-1) > MARK).mean() <= MARKED:
             return True
     return False
 
