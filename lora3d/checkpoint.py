@@ -147,13 +147,11 @@ def load_checkpoint(out: Path, state: State, report: Callable[[str], None]) -> N
             continue
         except RuntimeError as error:
             raise InputError(f"checkpoint {folder} does not fit the recipe: {error}") from error
-        trim_log(out, state.step)
         return
     if found:
         raise InputError(
             f"all {len(found)} checkpoints in {out / 'checkpoints'} are damaged; remove them to start anew"
         )
-    trim_log(out, -1)
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
@@ -174,8 +172,10 @@ def _restore(state: State, tensors: dict[str, Tensor], note: dict[str, Any]) -> 
         state.best[i].copy_(tensors[f"{i}.best"])
         start = f"{i}.optimiser."
         moments = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        # A fused optimiser counts steps on the parameter's device, others on the CPU; one of eight bits in an int.
+        beside = p.device if state.optimiser.defaults.get("fused") else torch.device("cpu")
         state.optimiser.state[p] = {
-            k: v.to(p.device) if v.ndim else v if v.is_floating_point() else int(v)
+            k: v.to(p.device) if v.ndim else v.to(beside) if v.is_floating_point() else int(v)
             for k, v in moments.items()
         }
     state.step, state.best_step = note["step"], note["best_step"]

@@ -250,7 +250,7 @@ def start_tracker(config: TrainConfig, out: Path, main: bool) -> Iterator[Callab
         tracker.finish()
 
 
-def mean_loss(history: list[dict[str, Any]], step: int, last: int = 20) -> float:
-    """The mean of the last losses up to a step."""
+def mean_loss(history: list[dict[str, Any]], step: int, last: int = 20) -> float | None:
+    """The mean of the last losses up to a step; None where the history has none."""
     losses = [r["loss"] for r in history if "loss" in r and r["step"] <= step][-last:]
-    return sum(losses) / len(losses)
+    return sum(losses) / len(losses) if losses else None

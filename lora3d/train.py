@@ -38,6 +38,7 @@ from lora3d.checkpoint import (
     save_checkpoint,
     settle_run,
     stoppable,
+    trim_log,
 )
 from lora3d.dataset import Dataset, read_dataset
 from lora3d.device import autocast, choose_device, choose_dtype
@@ -64,12 +65,12 @@ WATCHED = 16
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The adapter's file, and the numbers of the step that it is of."""
+    """The adapter's file, and the numbers of the step that it is of; ``loss`` is None where the log of it is gone."""
 
     adapter: Path
     steps: int
     kept_step: int
-    loss: float
+    loss: float | None
     validation: float | None
     held_out: float | None
     seconds: float
@@ -125,6 +126,9 @@ def train(
         crew.wait_for_everyone()
         run = set_up(config, data, out, crew, accept_changes, report)
         load_checkpoint(out, run.state, report)
+        if crew.is_main_process:
+            trim_log(out, run.state.step or -1)  # without a checkpoint nothing of it holds
+        crew.wait_for_everyone()
         run.history = read_log(out)
         seconds, first = take_steps(run, progress)
         return finish(run, seconds, (run.state.step - first) * config.batch)
@@ -206,13 +210,13 @@ def take_steps(run: Run, progress: bool) -> tuple[float, int]:
                 log.write(json.dumps(record) + "\n")
                 log.flush()
 
-        if not run.history and len(run.validation):
+        if not state.step and len(run.validation):
             note({"step": 0, **look(run)})
         while not is_finished(state, config):
             record = take_step(run, asked())
             stop = record.pop("asked")
             bar.update()
-            bar.set_postfix(loss=f"{mean_loss([*run.history[-19:], record], state.step):.4f}")
+            bar.set_postfix(loss=mean_loss([*run.history[-19:], record], state.step))
             if _due(state.step, config.validate_every, config) and len(run.validation):
                 record |= look(run)
                 keep_best(state, merit(record, config.stop_on))
@@ -386,7 +390,8 @@ def finish(run: Run, seconds: float, examples: int) -> TrainResult:
             f"the base ({abs(first):.4f}): lower learning_rate, or give it more models"
         )
     size = os.path.getsize(adapter) / 2**20
-    run.report(f"{adapter}: step {step} of {state.step}, {size:.1f} MiB, loss {loss:.4f}")
+    said = "loss not known: train.log.jsonl is gone" if loss is None else f"loss {loss:.4f}"
+    run.report(f"{adapter}: step {step} of {state.step}, {size:.1f} MiB, {said}")
     return TrainResult(adapter, state.step, step, loss, validation, held_out, seconds, rate)
 
 

@@ -15,12 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
-from lora3d.checkpoint import checkpoints
+from lora3d.card import read_card
+from lora3d.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
+from lora3d.state import new_state
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
 from tests.toy_bases import TOY_RUN
@@ -154,6 +157,41 @@ def test_a_line_of_the_log_cut_short_and_a_half_written_checkpoint_disturb_nothi
     (half / "state.safetensors").write_bytes(b"half")
     assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
     assert not half.exists() and steps_logged(stopped) == 8
+
+
+@pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])
+def test_a_restored_count_of_steps_lies_where_its_optimiser_makes_it(tmp_path, fused, where):
+    """A fused AdamW on a GPU wants it beside the parameter (pytorch issue 124133); any other device shows it."""
+
+    def state_on(device: str):
+        parameter = torch.zeros(2, 3, device=device, requires_grad=True)
+        return new_state([parameter], torch.optim.AdamW([parameter], fused=fused))
+
+    before, after = state_on("cpu"), state_on("meta")
+    before.parameters[0].grad = torch.ones(2, 3)
+    before.optimiser.step()
+    before.step = 1
+    save_checkpoint(tmp_path, before, keep=1)
+    load_checkpoint(tmp_path, after, lambda text: None)
+    devices = {k: v.device.type for k, v in after.optimiser.state[after.parameters[0]].items()}
+    assert devices == {"step": where, "exp_avg": "meta", "exp_avg_sq": "meta"}
+
+
+def test_a_finished_run_whose_log_is_gone_resumes_and_makes_no_loss_up(whole, tmp_path):
+    top, config, _ = whole
+    out = shutil.copytree(top / "whole", tmp_path / "run")
+    (out / "train.log.jsonl").unlink()
+    said: list[str] = []
+    made = run(config, top / "data", out, said, resume=True)
+    assert read_card(made).metrics["loss"] is None and "loss not known" in said[-1]
+
+
+def test_a_log_without_a_checkpoint_is_begun_anew(whole, tmp_path):
+    """Killed before the first checkpoint, a run leaves records that the next one takes again."""
+    top, config, _ = whole
+    (tmp_path / "train.log.jsonl").write_text('{"step": 0, "validation": 9.0}\n{"step": 1, "loss": 9.0}\n')
+    run(replace(config, steps=1), top / "data", tmp_path)
+    assert steps_logged(tmp_path) == 1
 
 
 def test_a_changed_dataset_or_recipe_is_named_and_taken_only_when_said(whole, stopped, tmp_path):
