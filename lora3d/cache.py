@@ -22,6 +22,7 @@ from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import Dataset
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
+from lora3d.trigger import has_words, without_words
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,12 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
     ids = [name for name, _ in said]
     trigger = config.trigger
-    captions = [c if trigger in c.split() else f"{trigger} {c}".strip() for _, c in said]
-    plain = [" ".join(w for w in c.split() if w != trigger) for c in captions] if config.prior else []
+    captions = [c if has_words(c, trigger) else f"{trigger} {c}".strip() for _, c in said]
+    plain = [without_words(c, trigger) for c in captions] if config.prior else []
     different = sorted({"", *captions, *plain})
-    texts = _cached(_mark(base.revision, different) + "-texts", lambda: _embed(base, different))
+    # Text encoders run in the base's precision; the codec is always in float32.
+    mark = _mark(base.revision, str(base.network.dtype), different)
+    texts = _cached(mark + "-texts", lambda: _embed(base, different))
     latents = torch.zeros(0, *base.latent_shape, dtype=torch.half)
     if own:
         chosen = {row["id"] for row in models} if variants else set()

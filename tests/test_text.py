@@ -176,3 +176,19 @@ def test_a_base_in_half_precision_takes_back_what_was_trained_in_single(family, 
     load_adapter(base, adapter, "trained")
     loaded, saved = adapter_tensors(base, "trained"), load_file(adapter)
     assert loaded.keys() == saved.keys() and all(torch.equal(loaded[k], saved[k]) for k in saved)
+
+
+def test_a_trigger_of_several_words_is_said_once_and_left_out_whole(toy_base, boxes):
+    config = replace(TOY_RUN, trigger="box 3", prior=1.0)
+    rows = cache_rows(load_base(toy_base), read_dataset(boxes), config, "train")
+    said, plain = ([rows.sentences[i] for i in index.tolist()] for index in (rows.said, rows.plain))
+    assert said[2:4] == ["box 3 box 2", "box 3"] and plain[2:4] == ["box 2", ""]
+
+
+def test_sentences_are_cached_by_the_precision_that_they_were_embedded_in(boxes, tmp_path):
+    folder, data = save_toy("sd15", tmp_path / "sd15"), read_dataset(boxes)
+    coarse = cache_rows(load_base(folder, grid=GRID, dtype=torch.bfloat16), data, TOY_RUN, "test").texts
+    base = load_base(folder, grid=GRID)
+    fine = cache_rows(base, data, TOY_RUN, "test")
+    assert torch.equal(fine.texts.tokens, base.embed(list(fine.sentences)).tokens)
+    assert not torch.equal(fine.texts.tokens, coarse.tokens)
