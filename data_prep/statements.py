@@ -13,11 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lora3d.data_prep.licenses import Statement, license_beside, spdx_of, spdx_of_text
+from lora3d.data_prep.licenses import (
+    NOTHING,
+    Statement,
+    license_beside,
+    licenses_in,
+    several,
+    spdx_of,
+    spdx_of_text,
+)
 from lora3d.data_prep.sources import Asset, Found
 from lora3d.errors import InputError
 
-MAX_JSON = 64 * 2**20
+MAX_JSON = 8 * 2**20  # parsed, it takes up to twenty times as much
 MAX_WORDS = 300
 
 
@@ -26,7 +34,7 @@ def said_in(path: Path) -> Statement:
 
     A damaged file is no error here: it is named, with the reason, when it is loaded.
     """
-    if path.suffix.lower() not in (".glb", ".gltf"):
+    if path.suffix.lower() not in (".glb", ".gltf") or not path.is_file():
         return Statement()
     try:
         doc = json.loads(_json_of(path))
@@ -34,9 +42,12 @@ def said_in(path: Path) -> Statement:
         extras = asset.get("extras") if isinstance(asset.get("extras"), dict) else {}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError, struct.error):
         return Statement()
-    license = spdx_of_text(_words(extras.get("license"))) or spdx_of_text(_words(asset.get("copyright")))
+    texts = (_words(extras.get("license")), _words(asset.get("copyright")))
+    text = next((text for text in texts if licenses_in(text)), "")
+    names = licenses_in(text)
     return Statement(
-        license,
+        spdx_of_text(text),
+        why=several(names) if len(names) > 1 else "",
         artist=_words(extras.get("author")),
         source=_words(extras.get("source")),
         made_by_machine="trainedalgorithmicmedia" in json.dumps(packets).lower(),
@@ -57,14 +68,17 @@ def _json_of(path: Path) -> bytes:
 
 
 def _words(value: Any) -> str:
-    return " ".join(value.split())[:MAX_WORDS] if isinstance(value, str) else ""
+    """A short line of a JSON text; what is no Unicode there (lone surrogates) cannot be written and becomes "?"."""
+    words = " ".join(value.split())[:MAX_WORDS] if isinstance(value, str) else ""
+    return words.encode("utf-8", "replace").decode()
 
 
 def state_origins(found: Found, license: str, artist: str, allow_unlicensed: bool, unstated: str) -> Found:
     """Gives every asset a licence, an artist and a source; those without a licence are rejected unless allowed.
 
     A row's own licence counts first, then ``license`` (SPDX or empty), then what the model's file says, then the
-    licence files beside it; the artist's name is looked for in that order too, ``artist`` last.
+    licence files beside it; what is said there but is no one licence grants nothing. The artist's name is looked
+    for in that order too, ``artist`` last.
     """
     assets: list[Asset] = []
     rejected = list(found.rejected)
@@ -79,12 +93,14 @@ def state_origins(found: Found, license: str, artist: str, allow_unlicensed: boo
         try:
             name = spdx_of(asset.license) or license
         except InputError as error:
-            name, why = license, str(error)
+            name, why = "", str(error)
         warnings += _disagreements(asset.file, name if name == license else "", own, around)
         if own.made_by_machine:
             warnings.append(f"{asset.file} says that a machine made it: it is not the artist's hand")
+        if own.why and not (name or why):
+            why = f"it {own.why}"
         name = name or ("" if why else own.license or around.license or "")
-        if why and (name or allow_unlicensed):
+        if why and allow_unlicensed:
             warnings.append(f"{asset.file}: {why}")
         if name or allow_unlicensed:
             who = asset.artist or own.artist or around.artist or artist
@@ -97,13 +113,12 @@ def state_origins(found: Found, license: str, artist: str, allow_unlicensed: boo
 
 def _disagreements(file: str, told: str, own: Statement, around: Statement) -> list[str]:
     """Warnings where a licence that was told (or, without one, the file's own) is not what is said elsewhere."""
-    said = {"it says itself": own.license, "a licence file beside it says": around.license}
     if told:
-        return [
-            f"{file} is taken as {told} as told, but {who} {text}"
-            for who, text in said.items()
-            if text and text != told
-        ]
+        elsewhere = {"it says itself": own.license, "a licence file beside it says": around.license}
+        texts = [f"{who} {name}" for who, name in elsewhere.items() if name and name != told]
+        texts += [f"it {own.why}"] if own.why else []
+        texts += [around.why] if around.why not in ("", NOTHING) else []
+        return [f"{file} is taken as {told} as told, but {text}" for text in texts]
     if own.license and around.license and own.license != around.license:
         return [f"{file} says that it is {own.license}; a licence file beside it says {around.license}"]
     return []

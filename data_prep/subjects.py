@@ -29,6 +29,9 @@ _NOISE_WORDS = """
     prop static textured untextured rig rigged anim animated default
 """
 _EMPTY_WORDS = "scene model mesh untitled object source asset output export test"
+_EMPTY_FOLDERS = frozenset(
+    ("source", "model", "models", "gltf", "glb", "obj")
+)  # Sketchfab: chair/source/model.obj
 _VARIANTS, _NOISE, _EMPTY_NAMES = (frozenset(w.split()) for w in (_VARIANT_WORDS, _NOISE_WORDS, _EMPTY_WORDS))
 MOST = 0.25
 _HASH = re.compile(r"(?=.*\d)[0-9a-f]{12,}|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -41,11 +44,12 @@ def words_of(name: str) -> list[str]:
 
 
 def name_of(file: str) -> str:
-    """What an asset is called: its stem, or its folder's name where the stem says nothing (scene.gltf)."""
+    """What an asset is called: its stem, or where that says nothing (scene.gltf) the nearest folder that says more."""
     path = PurePosixPath(file)
-    if path.stem.lower() in _EMPTY_NAMES and path.parent.name:
-        return path.parent.name
-    return path.stem
+    if path.stem.lower() not in _EMPTY_NAMES:
+        return path.stem
+    folders = [parent.name for parent in path.parents if parent.name]
+    return next((name for name in folders if name.lower() not in _EMPTY_FOLDERS), path.stem)
 
 
 def caption_of(name: str, prefix: Sequence[str] = ()) -> str:

@@ -97,7 +97,11 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--out", type=Path, required=True)
     prep.add_argument("--grid", default="box6", help="a preset or a JSON file")
     prep.add_argument("--tile", type=int, help="pixels a tile, instead of the grid's")
-    prep.add_argument("--license", help="SPDX identifier for assets that state none")
+    prep.add_argument(
+        "--license",
+        help="SPDX identifier for assets whose metadata states none; overrules what a model or a licence file "
+        "says, with a warning",
+    )
     prep.add_argument("--artist", help="for assets that state none")
     prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
     prep.add_argument("--trigger", help="a word put before every caption")

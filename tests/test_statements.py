@@ -54,6 +54,7 @@ def test_a_model_speaks_for_itself(tmp_path: Path) -> None:
     assert said == Statement("CC-BY-4.0", artist="Jane (https://x)", source="https://y")
     assert said_in(write_glb(tmp_path / "b.glb", copyright="2020 Ann, CC0 1.0")).license == "CC0-1.0"
     assert said_in(write_glb(tmp_path / "c.glb", copyright="2020 Ann")) == Statement()
+    assert said_in(write_glb(tmp_path / "e.glb", extras={"author": "Jane \ud800"})).artist == "Jane ?"
     (tmp_path / "d.gltf").write_text(json.dumps({"asset": {"version": "2.0", "extras": extras}}))
     assert said_in(tmp_path / "d.gltf") == said
 
@@ -87,6 +88,24 @@ def test_what_counts_is_the_row_then_the_file_then_what_lies_beside_it(tmp_path:
     (tmp_path / "metadata.csv").write_text("file,license,artist\nitself.glb,CC-BY-SA-4.0,Ann\n")
     assert origins(tmp_path)["itself.glb"].license == "CC-BY-SA-4.0"
     assert origins(tmp_path)["itself.glb"].artist == "Ann"
+
+
+def test_a_row_that_says_no_licence_is_not_overruled(tmp_path: Path) -> None:
+    write_glb(tmp_path / "a.glb")
+    (tmp_path / "metadata.csv").write_text("file,license\na.glb,All rights reserved\n")
+    found = state_origins(find_assets(tmp_path), "CC0-1.0", "", False, UNSTATED)
+    assert not found.assets and "'All rights reserved' is no SPDX" in found.rejected[0]["reason"]
+    kept = state_origins(find_assets(tmp_path), "CC0-1.0", "", True, UNSTATED)
+    assert kept.assets[0].license == UNSTATED and "is no SPDX" in kept.warnings[0]
+
+
+def test_a_model_that_names_several_licences_has_none(tmp_path: Path) -> None:
+    (tmp_path / "license.txt").write_text("CC0")
+    write_glb(tmp_path / "a.glb", extras={"license": "CC-BY-NC-4.0, textures CC0"})
+    found = state_origins(find_assets(tmp_path), "", "", False, UNSTATED)
+    assert found.rejected[0]["reason"].endswith("it names several licences: CC-BY-NC-4.0, CC0-1.0")
+    told = state_origins(find_assets(tmp_path), "CC-BY-NC-4.0", "", False, UNSTATED)
+    assert told.assets[0].license == "CC-BY-NC-4.0" and len(told.warnings) == 2
 
 
 def test_without_any_word_the_told_artist_is_named(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_a_name_that_says_nothing_gives_way_to_its_folder() -> None:
     assert name_of("packs/chair/scene.gltf") == "chair"
     assert name_of("packs/chair/stool.gltf") == "stool"
     assert name_of("model.glb") == "model"
+    # Sketchfab's layout: every download's model is called source/model.*
+    assert name_of("packs/chair/source/model.obj") == name_of("chair/GLTF/scene.gltf") == "chair"
+    assert name_of("source/model.obj") == "model" and name_of("chair/source/lamp.obj") == "lamp"
 
 
 def test_a_packs_mark_is_no_part_of_a_caption() -> None:
@@ -280,13 +283,51 @@ def test_what_is_no_spdx_is_refused(name: str) -> None:
         ),
         ("Apache License\n   Version 2.0, January 2004", "Apache-2.0"),
         ("GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007", "GPL-3.0-only"),
+        ("GNU General Public License v3.0", "GPL-3.0-only"),
+        ("CC BY-NC (https://creativecommons.org/licenses/by-nc/3.0/)", "CC-BY-NC-3.0"),
+        (
+            "BSD 3-Clause License\nCopyright Jane. All rights reserved.\nRedistribution and use in source and binary "
+            "forms ... Neither the name of",
+            "BSD-3-Clause",
+        ),
         ("All rights reserved. Ask me before you use these.", None),
+        ("All rights reserved. Font: MIT License.", None),
+        ("This is NOT CC0.", None),
+        ("Models: CC-BY-NC 4.0 by Jane.\nTextures from ambientCG (CC0).", None),
         ("You may use this in your game.", None),
         ("", None),
     ],
 )
 def test_licence_texts(text: str, spdx: str | None) -> None:
     assert spdx_of_text(text) == spdx
+
+
+@pytest.mark.parametrize("link", ["", "](https://creativecommons.org/publicdomain/zero/1.0/legalcode)"])
+def test_a_legal_code_is_its_own_licence_not_that_of_its_wording(link: str) -> None:
+    text = (
+        "# Creative Commons Attribution-NonCommercial-NoDerivatives 4.0 International\n\n… The text of the Creative "
+        f"Commons public licenses is dedicated to the public domain under the [CC0 Public Domain\nDedication{link}."
+    )
+    assert spdx_of_text(text) == "CC-BY-NC-ND-4.0"
+
+
+def test_a_licence_file_that_names_several_says_so(tmp_path: Path) -> None:
+    (tmp_path / "License.txt").write_text("Models: CC-BY-NC 4.0. Textures: CC0.")
+    assert license_beside(tmp_path, tmp_path).why == (
+        "License.txt names several licences: CC-BY-NC-4.0, CC0-1.0"
+    )
+
+
+def test_what_is_no_licence_text_does_not_hide_the_one_above(tmp_path: Path) -> None:
+    inner = tmp_path / "models"
+    inner.mkdir()
+    (inner / "license_plate.mtl").write_text("newmtl All rights reserved")
+    (inner / "Copying.txt").write_text("You may use this in your game.")
+    assert "Copying.txt is not recognised" in license_beside(inner, tmp_path).why
+    (tmp_path / "LICENSE").write_text("CC0 1.0")
+    assert license_beside(inner, tmp_path).license == "CC0-1.0"
+    (inner / "Copying.txt").write_text("(c) Jane. All rights reserved.")
+    assert license_beside(inner, tmp_path).license is None
 
 
 def test_the_nearest_licence_file_counts_and_disagreement_states_nothing(tmp_path: Path) -> None:
