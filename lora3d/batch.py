@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,16 @@ from tqdm import tqdm
 from lora3d import metrics
 from lora3d.camera import Array
 from lora3d.drawing import read_tiles
-from lora3d.errors import InputError
-from lora3d.export import safe_name
+from lora3d.errors import InputError, first_line
+from lora3d.export import require_spared, safe_name
 from lora3d.formats import Pivot
-from lora3d.generate import Generation, Generator, Reference, to_image, write_record
+from lora3d.generate import Generation, Generator, Reference, to_image, write_record, written
 from lora3d.grid import ViewGrid
 from lora3d.pool import Pool
 from lora3d.render import render_tiles
 
 COLUMNS = ("image", "prompt", "name", "seed")
+OWN = ("results.csv", "sheet.png")  # the batch's own files; no job has their names
 SHEET_COLUMNS = 3  # generations side by side on the contact sheet
 KILLED = "a process that lifts was killed; run again to go on"
 CAPTION = 14  # pixels above each
@@ -35,12 +36,16 @@ CAPTION = 14  # pixels above each
 
 @dataclass(frozen=True)
 class Job:
-    """One line of the list: a drawing, a sentence or both; ``name`` is that of its files."""
+    """One line of the list: a drawing, a sentence or both; ``name`` is that of its files.
+
+    ``source`` is the list's file.
+    """
 
     name: str
     image: Path | None
     prompt: str
     seed: int
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Outcome:
 def read_jobs(path: Path) -> list[Job]:
     """The lines of a CSV with the columns image, prompt, name and seed; the first or the second is needed.
 
-    Pictures are named relative to the file. Names default to the picture's; equal ones are numbered. Raises
-    InputError for a file that is no such list.
+    Pictures are named relative to the file. Names default to the picture's; those that are taken are
+    numbered, whatever their case. Raises InputError for a file that is no such list.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -78,17 +83,20 @@ def read_jobs(path: Path) -> list[Job]:
         )
     if not lines:
         raise InputError(f"{path}: the list is empty")
-    jobs, used = [], Counter[str]()
+    jobs, used = [], {Path(name).stem for name in OWN}
     for number, line in enumerate(lines, 1):
         cells = {k.strip(): (v or "").strip() for k, v in line.items() if isinstance(k, str)}
         seed = cells.get("seed") or "0"
-        if not seed.isdecimal():
-            raise InputError(f"{path}: line {number + 1}: seed must be a whole number, found {seed!r}")
+        if not seed.isdecimal() or len(seed) > 19 or int(seed) >= 2**63:
+            raise InputError(
+                f"{path}: line {number + 1}: seed must be a whole number under 2^63, found {seed[:30]!r}"
+            )
         image = path.parent / cells["image"] if cells.get("image") else None
-        name = safe_name(cells.get("name") or (image.stem if image else f"row-{number:04}"))
-        used[name] += 1
-        name = name if used[name] == 1 else f"{name}-{used[name]}"
-        jobs.append(Job(name, image, cells.get("prompt", ""), int(seed)))
+        stem = safe_name(cells.get("name") or (image.stem if image else f"row-{number:04}"))
+        numbered = chain([stem], (f"{stem}-{i}" for i in count(2)))
+        name = next(n for n in numbered if n.casefold() not in used)
+        used.add(name.casefold())
+        jobs.append(Job(name, image, cells.get("prompt", ""), int(seed), path))
     return jobs
 
 
@@ -109,12 +117,16 @@ def generate_batch(
     """Makes what is not yet made; writes results.csv and sheet.png at the end; one outcome a job, in order.
 
     A job whose record in ``out`` is the same, with its model beside it, is kept. One that fails stops nothing.
+    Raises InputError, before any work, where a file would be written over a drawing, the list or an adapter.
 
     Args:
         format, pivot, size: see `lora3d.export.view_files`.
         batch: grids denoised together; the result does not depend on it beyond rounding.
         workers: processes that lift; 0 lifts in this one.
     """
+    outputs = [path for job in jobs for path in written(out, job.name, format)]
+    inputs = [path for job in jobs for path in (job.image, job.source) if path is not None]
+    require_spared([*outputs, *(out / name for name in OWN)], [*inputs, *generator.adapter_files])
     out.mkdir(parents=True, exist_ok=True)
     form = {"format": format, "pivot": pivot, "size": size}
     outcomes, waiting = _look_up_all(generator, jobs, out, form, steps, guidance)
@@ -213,8 +225,18 @@ def _finish(tiles: Array, grid: ViewGrid, record: dict[str, Any], out: Path, nam
         write_record(out / f"{name}.json", record | known)
         return Outcome(name, "made", "", file.name, len(mesh.faces), score)
     except (InputError, OSError) as error:
+        return _failed(made, out, name, str(error))
+    except Exception as error:  # one job must not end the run: it becomes a line that says so
+        return _failed(made, out, name, f"unexpected {type(error).__name__}: {first_line(error)}")
+
+
+def _failed(made: Generation, out: Path, name: str, reason: str) -> Outcome:
+    """The outcome, with the grid of views written if it can be."""
+    try:
         made.grid.save(out / f"{name}.png")
-        return Outcome(name, "failed", str(error))
+    except OSError as error:
+        reason = f"{reason}; its grid is not written: {first_line(error)}"
+    return Outcome(name, "failed", reason)
 
 
 def _kept(out: Path, name: str, record: dict[str, Any]) -> Outcome | None:
@@ -251,9 +273,11 @@ def write_sheet(outcomes: list[Outcome], grid: ViewGrid, out: Path) -> None:
         row, column = divmod(i, SHEET_COLUMNS)
         text = f"{outcome.name}  {outcome.status} {outcome.reason}".strip()
         pen.text((column * width + 2, row * height + 1), text[: width // 6], fill="black")
-        picture = out / f"{outcome.name}.png"
-        if picture.is_file():
-            tiles, _ = read_tiles(picture, grid)
+        try:
+            tiles, found = read_tiles(out / f"{outcome.name}.png", grid)
+        except InputError:
+            continue  # there is none, or one that an earlier run left of another grid
+        if found.tile == grid.tile:
             strip = to_image(np.concatenate([tiles[c] for c in cells], axis=1))
             sheet.paste(strip, (column * width, row * height + CAPTION))
     sheet.save(out / "sheet.png")

@@ -58,7 +58,7 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
 
 
 def run_lift(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.export import model_files, placed
+    from lora3d.export import file_names, model_files, placed, require_spared
     from lora3d.lift.turntable import clip_bytes, draw_mesh, turn
 
     format = args.format or args.out.suffix.removeprefix(".").lower()
@@ -68,24 +68,47 @@ def run_lift(args: argparse.Namespace) -> dict[str, Any]:
         )
     if args.normal_map and (format not in ("glb", "gltf") or args.slices is not None):
         raise InputError(f"--normal-map goes with --grid into glb or gltf, found {format!r}")
-    name = args.out.stem
+    stems, suffix = _stems(args, format)
+    beside = [name for stem in stems for name in file_names(stem, format)[1:]]
+    names = [*(stem + suffix for stem in stems), *beside, *([f"{stems[0]}_turn.webp"] * args.turntable)]
+    folder = args.out.parent
+    inputs = [*(args.image.iterdir() if args.image.is_dir() else [args.image]), Path(args.grid or args.image)]
+    require_spared([folder / name for name in names], inputs)
+    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, bytes] = {}
     facts: dict[str, Any] = {}
     if format in MESHES:
         meshes = [placed(mesh, args.pivot, args.size) for mesh in _meshes(args)]
-        for level, mesh in enumerate(meshes):
-            level_name = f"{name}_lod{level}" if level else name
-            files |= model_files(mesh, level_name, format, {"lifted": args.image.name})
+        for stem, mesh in zip(stems, meshes, strict=True):
+            made = model_files(mesh, stem, format, {"lifted": args.image.name})
+            files |= _as_asked(made, stem + suffix)
         draw, facts = draw_mesh(meshes[0]), {"faces": len(meshes[0].faces)}
     else:
-        files, draw = _other(args, format)
+        made, draw = _other(args, format)
+        files |= _as_asked(made, stems[0] + suffix)
     if args.turntable:
-        files[f"{name}_turn.webp"] = clip_bytes(turn(draw, 36, 256))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+        files[f"{stems[0]}_turn.webp"] = clip_bytes(turn(draw, 36, 256))
     for file, data in files.items():
-        (args.out.parent / file).write_bytes(data)
-    first, *rest = (args.out.parent / file for file in files)
+        (folder / file).write_bytes(data)
+    first, *rest = (folder / file for file in files)
     return {format: first, **({"beside": rest} if rest else {}), **facts}
+
+
+def _stems(args: argparse.Namespace, format: str) -> tuple[list[str], str]:
+    """Names of the levels' first files without their ending, and that ending: the first file is ``--out`` itself."""
+    from lora3d.export import file_names
+
+    suffix = Path(file_names("model", format)[0]).suffix
+    if args.out.suffix.lower() == suffix:
+        suffix = args.out.suffix
+    stem = args.out.stem or "model"
+    return [stem, *(f"{stem}_lod{level}" for level in range(1, args.lods + 1))], suffix
+
+
+def _as_asked(files: dict[str, bytes], first: str) -> dict[str, bytes]:
+    """The first file under the name asked for; those that it names inside keep theirs."""
+    (_, data), *rest = files.items()
+    return {first: data, **dict(rest)}
 
 
 def _meshes(args: argparse.Namespace) -> list[Mesh]:

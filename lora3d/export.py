@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
 from lora3d.camera import Array
+from lora3d.card import shown
 from lora3d.errors import InputError
 from lora3d.formats import FORMATS, MESHES, Pivot
 from lora3d.glb import write_glb
@@ -31,6 +34,11 @@ from lora3d.lift.voxels import cubes, lift_voxels, npz_bytes, vox_bytes
 from lora3d.mesh import FROM_Y_UP, Mesh, unique_rows
 
 VOXELS = 48  # a side, of vox, npz and cubes
+ENDINGS = {
+    **{format: (f".{format}",) for format in ("glb", "ply", "stl", "vox", "npz")},
+    **{"gltf": (".gltf", ".bin"), "obj": (".obj", "_texture.png", ".mtl")},
+    **{"cubes": (".glb",), "relief": (".glb",), "splats": (".ply",), "field": (".safetensors",)},
+}
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CONTEXT = {
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -65,8 +73,7 @@ def view_files(
     Raises InputError for another format, a place for what is no mesh, and as the lifts do.
     """
     name = safe_name(name)
-    if format not in FORMATS:
-        raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
+    file_names(name, format)
     if format not in MESHES and (pivot or size is not None):
         raise InputError(
             f"pivot and size are those of a mesh: expected {', '.join(MESHES)}, found {format!r}"
@@ -84,6 +91,25 @@ def view_files(
     if format == "splats":
         return {f"{name}.ply": splat_bytes(splat(mesh))}
     return model_files(placed(mesh, pivot, size), name, format, record)
+
+
+def file_names(name: str, format: str) -> list[str]:
+    """What `view_files` calls its files, the one to open first. Raises InputError for another format."""
+    if format not in FORMATS:
+        raise InputError(f"no format {format!r}: expected one of {', '.join(FORMATS)}")
+    return [safe_name(name) + ending for ending in ENDINGS[format]]
+
+
+def require_spared(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises InputError where a file to be written is one that was given, or comes twice."""
+    given, seen = {path.resolve() for path in inputs}, set[Path]()
+    for path in outputs:
+        place = path.resolve()
+        if place in given:
+            raise InputError(f"{path} was given and would be overwritten: choose another --out")
+        if place in seen:
+            raise InputError(f"{path} would be written twice: give one of the two another name")
+        seen.add(place)
 
 
 def _field(tiles: Array, grid: ViewGrid) -> bytes:
@@ -114,7 +140,7 @@ def model_files(mesh: Mesh, name: str, format: str, record: dict[str, Any]) -> d
 
     Args:
         name: of the files, without an ending; made safe by `safe_name`.
-        format: ``glb``; ``gltf``: JSON and .bin; ``obj``: with .mtl and .png; ``ply``: colours at vertices;
+        format: ``glb``; ``gltf``: JSON and .bin; ``obj``: with .mtl and _texture.png; ``ply``: colours at vertices;
             ``stl``: shape alone.
         record: of the generation (`Generation.record`): GLB and glTF carry all of it, OBJ a line of comment.
 
@@ -147,16 +173,22 @@ def safe_name(name: str) -> str:
 
 def rights_of(record: dict[str, Any]) -> str:
     """One line for `asset.copyright`: that a machine made it, whose hand it learned, and under which terms."""
-    artists = sorted({a for adapter in record.get("adapters", ()) for a in adapter["artists"] if a})
+    artists = _artists(record)
     hand = f", in a style learned from {', '.join(artists)}" if artists else ""
     terms = f"; licence of the training assets: {record['license']}" if record.get("license") else ""
     return f"AI-generated with lora3d{hand}{terms}"
 
 
+def _artists(record: dict[str, Any]) -> list[str]:
+    # A foreign card's words, on one line each: they must not become an OBJ's own.
+    names = {shown(" ".join(a.split())) for adapter in record.get("adapters", ()) for a in adapter["artists"]}
+    return sorted(names - {""})
+
+
 def xmp_packet(record: dict[str, Any]) -> dict[str, Any]:
     """The origin as XMP in JSON-LD (KHR_xmp_json_ld): creator, contributors, terms, tool, kind of source."""
     adapters = record.get("adapters", ())
-    artists = sorted({a for adapter in adapters for a in adapter["artists"] if a})
+    artists = _artists(record)
     made_by = [f"lora3d {record.get('versions', {}).get('lora3d', '')}".strip(), f"base {record.get('base')}"]
     made_by += [f"adapter {adapter['name']}" for adapter in adapters]
     packet: dict[str, Any] = {
@@ -200,7 +232,9 @@ def _shared(columns: list[Array]) -> tuple[Array, Array]:
 def _obj(mesh: Mesh, uv: Array, texture: Array, name: str, rights: str) -> dict[str, bytes]:
     rows, faces = _shared([mesh.vertices[mesh.faces] @ FROM_Y_UP.astype(np.float32), uv])
     flipped = rows[:, 3:] * [1, -1] + [0, 1]  # OBJ counts v upward
-    material = SimpleMaterial(image=Image.fromarray(np.ascontiguousarray(texture[..., :3])), name=name)
+    # trimesh names the picture after the material; NAME.png is the grid of views.
+    picture = Image.fromarray(np.ascontiguousarray(texture[..., :3]))
+    material = SimpleMaterial(image=picture, name=f"{name}_texture")
     solid = trimesh.Trimesh(
         rows[:, :3], faces, process=False, visual=TextureVisuals(uv=flipped, material=material)
     )

@@ -17,16 +17,16 @@ from PIL import Image
 from torch import Tensor
 
 from lora3d.adapter import AdapterCard, load_adapter, use_adapters
-from lora3d.adapter_convert import find_card
+from lora3d.adapter_convert import find_card, parent_of
 from lora3d.adapter_license import combine, terms_of
 from lora3d.base import Base, load_base
 from lora3d.camera import Array
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
-from lora3d.export import safe_name, view_files
+from lora3d.export import file_names, require_spared, safe_name, view_files
 from lora3d.formats import Pivot
-from lora3d.grid import ViewGrid, pack
+from lora3d.grid import PRESETS, ViewGrid, pack
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
 from lora3d.trigger import has_words
@@ -42,11 +42,13 @@ class Generation:
         tiles: (cells, t, t, 3) float32 in [0, 1], in the grid's order.
         view_grid: which cell is what.
         record: everything needed to make the same bytes again, as plain JSON.
+        inputs: the files it was made of, which `save` spares.
     """
 
     tiles: Array
     view_grid: ViewGrid
     record: dict[str, Any]
+    inputs: tuple[Path, ...] = ()
 
     @property
     def grid(self) -> Image.Image:
@@ -75,10 +77,13 @@ class Generation:
         """Writes the grid (PNG), the record (JSON) and the model into a folder; returns the model's path.
 
         The model's files, and their place, are those of `lora3d.export.view_files`; raises InputError as it
-        and `mesh` do.
+        and `mesh` do, and before a file would be written over one of `inputs`.
         """
         folder, name = Path(path), safe_name(name)
+        require_spared(written(folder, name, format), self.inputs)
         folder.mkdir(parents=True, exist_ok=True)
+        # An older one would say that all is there, should this end halfway.
+        (folder / f"{name}.json").unlink(missing_ok=True)
         self.grid.save(folder / f"{name}.png")
         files = view_files(
             self.tiles, self.view_grid, name, format, self.record, mesh=self.mesh, pivot=pivot, size=size
@@ -88,6 +93,11 @@ class Generation:
         # Last, so that a record says that all is there.
         write_record(folder / f"{name}.json", self.record)
         return folder / next(iter(files))
+
+
+def written(folder: Path, name: str, format: str) -> list[Path]:
+    """What `Generation.save` writes. Raises InputError for another format."""
+    return [folder / file for file in (f"{name}.png", *file_names(name, format), f"{name}.json")]
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -101,13 +111,21 @@ def to_image(picture: Array) -> Image.Image:
 
 @dataclass(frozen=True)
 class Generator:
-    """A loaded base with its adapters; make one with `load`. For ``matting`` see `read_drawing`."""
+    """A loaded base with its adapters; make one with `load`. For ``matting`` see `read_drawing`.
+
+    ``files`` are the adapters' own, and the SHA-256 of each when it was loaded.
+    """
 
     base: Base
     cards: dict[str, AdapterCard]
     weights: dict[str, float]
+    files: dict[str, tuple[Path, str]]
     dtype: torch.dtype
     matting: str | None = None
+
+    @property
+    def adapter_files(self) -> list[Path]:
+        return [path for path, _ in self.files.values()]
 
     def generate(
         self,
@@ -123,10 +141,20 @@ class Generator:
         steps, guidance = self.sampling(steps, guidance)
         tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
         record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance)
-        return Generation(tiles, self.base.grid, record)
+        drawing = [Path(image)] if isinstance(image, str | Path) else []
+        return Generation(tiles, self.base.grid, record, (*drawing, *self.adapter_files))
 
     def reference(self, image: str | Path | Array) -> Reference:
-        """The drawing as the grid frames it. Raises InputError for a file that is no drawing."""
+        """The drawing as the grid frames it. Raises InputError for a file that is no drawing.
+
+        So it does where the grid has no cell for one, since the drawing would change nothing.
+        """
+        if not self.base.grid.indices("reference"):
+            able = [name for name, grid in PRESETS.items() if grid.indices("reference")]
+            raise InputError(
+                f"grid {self.base.grid.name!r} has no cell for a drawing: ask by prompt alone, or use an adapter "
+                f"trained on a grid that has one ({', '.join(able)})"
+            )
         rgba = read_drawing(image, self.matting) if isinstance(image, str | Path) else image
         return fit_reference(self.base.grid, rgba)
 
@@ -150,6 +178,7 @@ class Generator:
                 {
                     "name": name,
                     "weight": weight,
+                    "sha256": self.files[name][1],
                     "dataset": self.cards[name].dataset,
                     "trigger": self.cards[name].trigger,
                     "licenses": self.cards[name].licenses,
@@ -285,9 +314,10 @@ def load(
     if grid is None and card is not None:
         grid = ViewGrid.from_dict(card.grid)
     loaded = load_base(base, chosen, grid=grid, dtype=dtype)
-    cards, weights = {}, {}
+    cards, weights, files = {}, {}, {}
     for i, (path, weight) in enumerate((adapters or {}).items()):
         name = f"{i}_{Path(path).stem}".replace(".", "_")
         cards[name] = load_adapter(loaded, Path(path), name)
         weights[name] = float(weight)
-    return Generator(loaded, cards, weights, dtype, matting)
+        files[name] = Path(path), str(parent_of(Path(path))["sha256"])
+    return Generator(loaded, cards, weights, files, dtype, matting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,20 @@ def test_a_stack_is_lifted(tmp_path, capsys):
     assert run(capsys, *words)["faces"] > 0
     extent = np.ptp(load_mesh(tmp_path / "cube.obj").vertices, axis=0)
     assert np.allclose(extent, np.array([8, 8, 6]) / np.linalg.norm([16, 16, 12]), atol=0.02)
+
+
+def test_what_is_given_is_spared_and_what_is_asked_is_written(picture, tmp_path, capsys):
+    given, asked = tmp_path / "my_mug_v2.png", tmp_path / "my mug (v2).OBJ"
+    given.write_bytes(picture.read_bytes())
+    found = run(capsys, given, "--grid", "box6", "--out", asked, "--texture", 16)
+    assert found["obj"] == str(asked) and load_mesh(asked).materials[0].texture is not None
+    assert [Path(p).name for p in found["beside"]] == ["my_mug_v2_texture.png", "my_mug_v2.mtl"]
+    assert given.read_bytes() == picture.read_bytes()
+
+    clash = given.rename(tmp_path / "a_texture.png")
+    assert main(["lift", str(clash), "--grid", "box6", "--out", str(tmp_path / "a.obj")]) == 1
+    assert "a_texture.png was given and would be overwritten" in capsys.readouterr().err
+    assert clash.read_bytes() == picture.read_bytes()
 
 
 def test_what_does_not_go_together_is_refused(picture, tmp_path, capsys):

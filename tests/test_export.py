@@ -14,7 +14,7 @@ import pytest
 import trimesh
 
 from lora3d.errors import InputError
-from lora3d.export import AI_MADE, model_files, placed, view_files
+from lora3d.export import AI_MADE, file_names, model_files, placed, rights_of, view_files
 from lora3d.formats import FORMATS, MESHES, PIVOTS
 from lora3d.grid import PRESETS
 from lora3d.lift import lift, lift_levels
@@ -100,6 +100,13 @@ def test_the_origin_travels_inside(model):
     assert "CC-BY-4.0" in model_files(model, "box", "obj", RECORD)["box.obj"].decode().splitlines()[0]
 
 
+def test_a_foreign_artist_adds_no_line_to_an_obj():
+    artists = ["Ken\nmtllib /etc/passwd", "\x1b", "x" * 500, " \n"]
+    line = rights_of({"adapters": [{"name": "a", "artists": artists}]})
+    assert "learned from Ken mtllib /etc/passwd, " in line
+    assert line.isprintable() and len(line) < 300
+
+
 @pytest.mark.parametrize("format", [f for f in FORMATS if f != "field"])
 def test_every_format_is_made_from_views(model, format):
     files = view_files(render_tiles(model, GRID), GRID, "box", format, RECORD)
@@ -114,6 +121,7 @@ def test_every_format_is_made_from_views(model, format):
     }
     assert next(iter(files.values())).startswith(starts.get(format, b""))
     assert all(files.values())
+    assert list(files) == file_names("box", format)
 
 
 def test_another_format_is_refused(model):

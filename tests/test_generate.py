@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from lora3d import load
+from lora3d.adapter import AdapterCard, adapter_tensors, attach, save_adapter, scales, trained_modules
+from lora3d.base import load_base
 from lora3d.drawing import fit_reference
 from lora3d.errors import InputError
-from lora3d.generate import to_image
-from lora3d.grid import unpack
+from lora3d.export import require_spared
+from lora3d.formats import FORMATS
+from lora3d.generate import to_image, written
+from lora3d.grid import PRESETS, unpack
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,64 @@ def test_the_picture_is_the_packed_grid(generator, drawing):
     tiles = unpack(generator.base.grid, canvas)
     assert np.abs(tiles / 255 - made.tiles).max() <= 0.5 / 255 + 1e-6
     assert np.array_equal(np.asarray(made.views[0]), np.asarray(to_image(made.tiles[1])))
+
+
+def test_a_retrained_adapter_makes_another_record_and_its_trigger_is_a_word(toy_base, tmp_path):
+    base = load_base(toy_base)
+    parameters = attach(base, 2, 2.0, ("attention",), 0)
+    card = AdapterCard(
+        base=base.name,
+        base_revision=base.revision,
+        grid=base.grid.to_dict(),
+        trigger="ken",
+        rank=2,
+        alpha=2.0,
+        targets=["attention"],
+        dataset="d" * 64,
+        assets=3,
+        drawings=3,
+        licenses=["CC0-1.0"],
+        artists=["Ken"],
+        sources=[],
+        recipe={},
+        metrics={},
+    )
+    file, records = tmp_path / "adapter.safetensors", []
+    for value in (1.0, 2.0):
+        with torch.no_grad():
+            for p in parameters:
+                p.fill_(value)
+        save_adapter(file, adapter_tensors(base), card, trained_modules(base), scales(base))
+        adapted = load(toy_base, {file: 1.0}, precision="fp32")
+        records.append(adapted.record(None, "a box", seed=0))
+        assert records[-1]["adapters"][0]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert records[0] != records[1]
+    assert adapted.sentence("a chicken") == "ken a chicken"
+    assert adapted.sentence("a box by ken, red") == "a box by ken, red"
+
+
+def test_a_drawing_that_the_grid_has_no_cell_for_is_refused(generator, drawing):
+    other = replace(generator, base=replace(generator.base, grid=PRESETS["zero123plus"]))
+    with pytest.raises(InputError, match="zero123plus.*no cell for a drawing.*box6, ortho4"):
+        other.reference(drawing)
+
+
+def test_the_drawing_is_never_overwritten(generator, drawing, tmp_path):
+    path = tmp_path / "mug.png"
+    to_image(drawing).save(path)
+    before = path.read_bytes()
+    made = generator.generate(path, seed=0, steps=1)
+    with pytest.raises(InputError, match=r"mug\.png was given and would be overwritten"):
+        made.save(tmp_path, "mug")
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_file_of_a_model_has_the_name_of_another(tmp_path, format):
+    paths = written(tmp_path, "mug", format)
+    require_spared(paths, [])
+    with pytest.raises(InputError, match=r"mug\.png would be written twice"):
+        require_spared([*paths, tmp_path / "a" / ".." / "mug.png"], [])
 
 
 def test_no_steps_are_refused(generator):
