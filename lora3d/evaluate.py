@@ -78,6 +78,7 @@ def evaluate(
     """
     grid = dataset.grid
     rows = _held_out(dataset, limit)
+    out.mkdir(parents=True, exist_ok=True)  # where it cannot be, that is said before the work
     yardstick = _survey(dataset, rows)
     generators = {"base": base} if adapter is None else {"base": base, "adapter": adapter}
     judged: list[tuple[Row, Future[dict[str, Judgement]]]] = []
@@ -101,7 +102,6 @@ def evaluate(
 def _write(report: dict[str, Any], shown: list[Shown], results: Results, out: Path) -> None:
     first = {asset_of(row): result for row, result in reversed(results)}
     shown = [replace(s, meshes={k: j.picture for k, j in first[s.asset].items()}) for s in shown]
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     write_report(report, shown, out / "report.html")
