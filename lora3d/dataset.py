@@ -20,13 +20,15 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lora3d.camera import Array
 from lora3d.dataset_card import count_rows, make_card
 from lora3d.dataset_rows import (
     ADDED,
@@ -56,6 +58,7 @@ __all__ = [
 SPLITS = ("train", "test")
 SHARD_BYTES = 256 * 2**20
 ROW_GROUP = 32
+GROUP_BYTES = 256 * 2**20  # of its files; a row group is read at once, and Arrow joins no more than 2 GiB
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,13 @@ class Dataset:
             raise DatasetError(f"no split {split!r}: expected one of {', '.join(SPLITS)}")
         wanted = {row["id"] for row in self._of(split)}
         for shard in _shards(self.path):
-            for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROW_GROUP):
-                for values in batch.to_pylist():
-                    if values["id"] in wanted:
-                        yield decode_row(values, self.grid)
+            file = pq.ParquetFile(shard)
+            # A batch that reaches over several groups may hold more bytes than Arrow joins.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(batch_size=ROW_GROUP, row_groups=[group]):
+                    for values in batch.to_pylist():
+                        if values["id"] in wanted:
+                            yield decode_row(values, self.grid)
 
     def count(self, split: str | None = None) -> int:
         """How many rows, that is, drawings."""
@@ -177,8 +183,7 @@ def write_dataset(
     overwrite: bool = False,
 ) -> Dataset:
     """Writes rows in the order given; see `write_tables` for the rest."""
-    chunks = (list(chunk) for _, chunk in groupby(enumerate(rows), key=lambda pair: pair[0] // ROW_GROUP))
-    tables = (encode_rows([row for _, row in chunk], grid) for chunk in chunks)
+    tables = (encode_rows([row], grid) for row in rows)
     return write_tables(tables, out, grid, title=title, rejected=rejected, report=report, overwrite=overwrite)
 
 
@@ -280,15 +285,25 @@ def _write_shards(tables: Iterable[pa.Table], folder: Path, grid: ViewGrid) -> N
 
 
 def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, ROW_GROUP a table; fewer where their files have more than GROUP_BYTES together."""
     waiting: list[pa.Table] = []
+    held = 0
     for table in tables:
-        waiting.append(table)
-        while sum(map(len, waiting)) >= ROW_GROUP:
-            joined = pa.concat_tables(waiting)
-            yield joined.slice(0, ROW_GROUP).combine_chunks()
-            waiting = [joined.slice(ROW_GROUP)]
-    if sum(map(len, waiting)):
+        for i, size in enumerate(_file_bytes(table)):
+            if waiting and (len(waiting) == ROW_GROUP or held + size > GROUP_BYTES):
+                yield pa.concat_tables(waiting).combine_chunks()
+                waiting, held = [], 0
+            waiting.append(table.slice(i, 1))
+            held += size
+    if waiting:
         yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _file_bytes(table: pa.Table) -> Array:
+    """How many bytes the files of each row have, (rows,) int64."""
+    files = (name for name, (kind, _) in COLUMNS.items() if pa.types.is_struct(kind))
+    sizes = (pc.binary_length(pc.struct_field(table[name], "bytes")) for name in files)
+    return sum((pc.fill_null(size, 0).to_numpy() for size in sizes), np.zeros(len(table), np.int64))
 
 
 def _shards(path: Path) -> list[Path]:

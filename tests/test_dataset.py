@@ -126,6 +126,19 @@ def test_equal_rows_give_equal_bytes_however_they_come(dataset: Dataset, tmp_pat
     assert files_of(again.path) == files_of(dataset.path)
 
 
+def test_groups_of_large_files_are_smaller(dataset: Dataset, tmp_path: Path, monkeypatch) -> None:
+    rows = [replace(row, glb=row.glb * (1 + 9 * (i == 3))) for i, row in enumerate(make_rows(7))]
+    monkeypatch.setattr("lora3d.dataset.GROUP_BYTES", 60_000)
+    one = write_dataset(rows, tmp_path / "one", GRID)
+    tables = (encode_rows(some, GRID) for some in (rows[:5], rows[5:]))
+    other = write_tables(tables, tmp_path / "other", GRID)
+    assert files_of(one.path) == files_of(other.path)
+    file = pq.ParquetFile(one.path / "data-00000.parquet")
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert len(sizes) > 1 and max(sizes) > 1 and sum(sizes) == 7
+    assert [row.glb for row in one.rows()] == [row.glb for row in rows]
+
+
 @pytest.mark.parametrize(
     "change",
     [
