@@ -69,7 +69,10 @@ def export(
 
 
 def check_fits(card: AdapterCard, base: Base, path: Path) -> None:
-    """Refuses another grid or architecture, naming both sides; warns of other weights of the same base."""
+    """Refuses another grid or base, naming both sides; warns of other weights under the same name.
+
+    The same weights are the same base, whatever their folder is called.
+    """
     file = shown(path.name)
     try:
         grid = ViewGrid.from_dict(card.grid)
@@ -78,16 +81,17 @@ def check_fits(card: AdapterCard, base: Base, path: Path) -> None:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise AdapterError(f"adapter {file}: its card holds no proper grid ({shown(error)})") from error
     require_same_grid(grid, f"adapter {file}", base.grid, f"base {base.name!r}")
+    if card.base_revision == base.revision:
+        return
     if card.base != base.name:
         raise AdapterError(
             f"adapter {file} was trained on base {shown(card.base)!r}; this is base {base.name!r}"
         )
-    if card.base_revision != base.revision:
-        warnings.warn(
-            f"adapter {file} was trained on {shown(card.base)} {shown(card.base_revision[:12])}, this is "
-            f"{base.revision[:12]}: same architecture, other weights; its effect may differ",
-            stacklevel=2,
-        )
+    warnings.warn(
+        f"adapter {file} was trained on {shown(card.base)} {shown(card.base_revision[:12])}, this is "
+        f"{base.revision[:12]}: same architecture, other weights; its effect may differ",
+        stacklevel=2,
+    )
 
 
 def find_card(file: Path) -> AdapterCard | None:

@@ -91,7 +91,7 @@ def check_together(several: dict[Path, Layers]) -> dict[Path, AdapterCard | None
         a, b = cards[first], cards[path]
         here, there = f"adapter {shown(first.name)}", f"adapter {shown(path.name)}"
         if a is not None and b is not None:
-            if a.base != b.base:
+            if a.base != b.base and a.base_revision != b.base_revision:
                 raise AdapterError(
                     f"{here} was trained on {shown(a.base)}, {there} on {shown(b.base)}: they cannot be merged"
                 )

@@ -291,7 +291,7 @@ def test_dare_that_drops_nothing_is_the_sum(tmp_path):
 
 def test_merging_what_does_not_belong_together_names_both(tmp_path):
     a = saved(tmp_path / "a.safetensors")
-    other_base = saved(tmp_path / "b.safetensors", base="sdxl")
+    other_base = saved(tmp_path / "b.safetensors", base="sdxl", base_revision="f" * 64)
     other_grid = saved(tmp_path / "c.safetensors", grid=PRESETS["box6"].with_tile(128).to_dict())
     for other, words in ((other_base, "mini.*sdxl"), (other_grid, "a.safetensors.*c.safetensors.*64.*128")):
         with pytest.raises(InputError, match=words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 
 from lora3d.adapter import load_adapter, use_adapters
 from lora3d.base import load_base
-from lora3d.base.plain import join_tiles, read_schedule, split_tiles
+from lora3d.base.plain import base_name, join_tiles, read_schedule, split_tiles
 from lora3d.dataset import write_dataset
 from lora3d.diffusion import error_gain, mix, target
 from lora3d.errors import InputError
@@ -176,6 +177,19 @@ def test_a_folder_that_is_no_base_of_a_known_family_is_refused(tmp_path):
         load_base(folder, grid=GRID)
     with pytest.raises(InputError, match="expected 'mini', a folder"):
         load_base(tmp_path / "absent", grid=GRID)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("hub/models--someone--sd-15.v2/snapshots/451f4fe16113bff5", "someone/sd-15.v2"),
+        ("hub/models--gpt2/snapshots/451f4fe16113bff5", "gpt2"),
+        ("bases/sd15", "sd15"),
+        ("snapshots/sd15", "sd15"),
+    ],
+)
+def test_a_model_of_the_hub_is_called_by_its_name_not_by_its_commit(folder, name):
+    assert base_name(Path(folder)) == name
 
 
 def test_weights_that_are_no_safetensors_are_refused(tmp_path):

@@ -230,7 +230,7 @@ def load_plain(
         network.to(memory_format=torch.channels_last)
     scheduler, prediction, alphas = read_schedule(config, str(folder))
     return PlainBase(
-        folder.name,
+        base_name(folder),
         hash_weights(folder),
         folder,
         grid,
@@ -241,6 +241,15 @@ def load_plain(
         alphas,
         dtype,
     )
+
+
+def base_name(folder: Path) -> str:
+    """What a base is called: its folder's name, or the Hub's owner/name.
+
+    huggingface_hub calls a model's folder by its commit: models--owner--name/snapshots/COMMIT.
+    """
+    model = folder.parents[1].name if folder.parent.name == "snapshots" else ""
+    return model.removeprefix("models--").replace("--", "/") if model.startswith("models--") else folder.name
 
 
 def read_schedule(config: dict[str, Any], where: str) -> tuple[Any, str, Tensor | None]:
