@@ -269,9 +269,11 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
 
 def use_adapters(base: Base, weights: dict[str, float]) -> None:
     """Switches the named adapters on with these weights, all others off."""
-    if weights:
+    # One of the text encoders alone is none that the network knows.
+    own = {name: x for name, x in weights.items() if name in getattr(base.network, "peft_config", {})}
+    if own:
         base.network.enable_adapters()
-        base.network.set_adapters(list(weights), list(weights.values()))
+        base.network.set_adapters(list(own), list(own.values()))
     elif getattr(base.network, "_hf_peft_config_loaded", False):
         base.network.disable_adapters()
     for encoder in base.text_encoders.values() if base.text_adapted else ():

@@ -187,7 +187,9 @@ def _layer(name: str, found: dict[str, Tensor], config: dict[str, Any], where: s
         alpha = _configured_alpha(name, down.shape[0], config, at)
     magnitude = found.get("lora_magnitude_vector", found.get("dora_scale"))
     if magnitude is not None:
-        if magnitude.numel() != up.shape[0] or ("dora_scale" in found and magnitude.shape[0] != up.shape[0]):
+        if magnitude.numel() != up.shape[0] or (
+            "dora_scale" in found and magnitude.shape[:1] != up.shape[:1]
+        ):
             raise AdapterError(
                 f"{at}: a DoRA magnitude of shape {list(magnitude.shape)} for {up.shape[0]} outputs; only the "
                 "paper's kind, one number for each output, can be read"

@@ -53,7 +53,7 @@ Layers = dict[str, Layer]
 def join_fused(layers: Layers) -> Layers:
     """SD 3's q, k and v, one layer in kohya's naming: ranks side by side, scales in ``up``, zeros elsewhere.
 
-    Raises AdapterError where one of the three is missing and the widths of the rows cannot be known.
+    Raises AdapterError where the three are not linear layers of one shape, or some are DoRA and some are not.
     """
     result = dict(layers)
     for name in layers:
@@ -70,6 +70,12 @@ def join_fused(layers: Layers) -> Layers:
 
 
 def _block_diagonal(parts: list[Layer | None], given: list[Layer], name: str) -> Layer:
+    shapes = {(p.up.shape[0], *p.down.shape[1:]) for p in given}
+    if len(shapes) > 1 or given[0].up.ndim != 2:
+        raise AdapterError(
+            f"{shown(name)} beside its q, k and v: layers of {' and '.join(map(str, sorted(shapes)))} cannot be "
+            "written as the one linear layer kohya knows"
+        )
     out, rank = given[0].up.shape[0], sum(p.rank for p in given)
     up = given[0].up.new_zeros(len(parts) * out, rank)
     column = 0
@@ -94,9 +100,10 @@ def split_fused(layers: Layers, where: str) -> Layers:
         if fused is None:
             result[name] = layer
             continue
-        if layer.up.shape[0] % 3:
+        if layer.up.shape[0] % 3 or layer.up.ndim != 2:
             raise AdapterError(
-                f"{shown(where)}: {shown(name)} has {layer.up.shape[0]} outputs, expected q, k and v"
+                f"{shown(where)}: {shown(name)} has lora_up of shape {list(layer.up.shape)}, expected the outputs of "
+                "q, k and v by the rank"
             )
         stem = name.removesuffix(fused).replace("joint_blocks", "transformer_blocks")
         masses = layer.magnitude.chunk(3) if layer.magnitude is not None else (None,) * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from lora3d.adapter import (
     use_adapters,
     verify,
 )
-from lora3d.adapter_convert import export, write_file
-from lora3d.adapter_formats import read_layers, safetensors_bytes
+from lora3d.adapter_convert import check_fits, export, write_file
+from lora3d.adapter_formats import read_layers, safetensors_bytes, to_layers
+from lora3d.adapter_merge import check_together
 from lora3d.base import load_base
 from lora3d.card import AdapterCard, AdapterError, read_card
 from lora3d.cli import main
@@ -140,7 +142,7 @@ def test_adapters_without_effect_or_not_finite_are_never_saved(trained, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"base": "sd15"}, "trained on base 'sd15'"),
+        ({"base": "sd15", "base_revision": "f" * 64}, "trained on base 'sd15'"),
         ({"grid": None}, "tile is 128 against 64"),
     ],
 )
@@ -151,6 +153,15 @@ def test_another_base_or_grid_is_refused_with_both_sides(trained, toy_base, tmp_
     save_adapter(tmp_path / "x.safetensors", adapter_tensors(trained[0]), card_for(base, **change), [])
     with pytest.raises(InputError, match=message):
         load_adapter(base, tmp_path / "x.safetensors", "x")
+
+
+def test_the_same_weights_are_the_same_base_under_any_name(trained, toy_base, tmp_path):
+    base = load_base(toy_base)
+    named = card_for(base, base="renamed")
+    save_adapter(tmp_path / "x.safetensors", adapter_tensors(trained[0]), named, [])
+    with warnings.catch_warnings(action="error"):
+        check_fits(named, base, tmp_path / "x.safetensors")
+        check_together({p: read_layers(p) for p in (trained[3], tmp_path / "x.safetensors")})
 
 
 def test_other_weights_of_the_same_base_are_a_warning_that_names_both(trained, toy_base, tmp_path):
@@ -195,6 +206,21 @@ def test_a_foreign_file_is_taken_in_with_a_card_of_its_own(trained, toy_base, tm
     use_adapters(base, {"x": 1.0})
     assert torch.allclose(effect(base), after, atol=1e-5)
     assert card.licenses == ["CC-BY-NC-4.0"] and card.parents[0]["file"] == "foreign.safetensors"
+
+
+def test_an_adapter_of_the_text_encoder_alone_is_used(toy_base, tmp_path):
+    base = load_base(toy_base)
+    width = base.text_encoder.config.hidden_size
+    stem = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_"
+    layer = {f"{stem}A.weight": torch.eye(2, width), f"{stem}B.weight": torch.eye(width, 2)}
+    path = tmp_path / "text.safetensors"
+    write_file(to_layers(layer, {}, "x"), path, card_for(base))
+    before = effect(base)
+    load_adapter(base, path, "text")
+    use_adapters(base, {"text": 1.0})
+    assert (effect(base) - before).abs().max() > 1e-4
+    use_adapters(base, {"text": 0.0})
+    assert torch.equal(effect(base), before)
 
 
 def test_what_a_non_commercial_adapter_makes_says_so(trained, toy_base, tmp_path):

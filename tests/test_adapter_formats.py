@@ -260,6 +260,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("down", "up", "more", "message"),
+    [
+        ((4, 8, 3, 3), (24, 4, 1, 1), {}, r"attn.qkv has lora_up of shape \[24, 4, 1, 1\]"),
+        ((4, 8), (1, 4), {"dora_scale": torch.tensor(1.0)}, r"attn.qkv: a DoRA magnitude of shape \[\]"),
+    ],
+)
+def test_shapes_that_no_layer_has_are_refused_by_name(tmp_path, down, up, more, message):
+    stem = "lora_unet_joint_blocks_0_x_block_attn_qkv"
+    tensors = {"lora_down.weight": torch.ones(down), "lora_up.weight": torch.ones(up), **more}
+    (tmp_path / "x").write_bytes(safetensors_bytes({f"{stem}.{k}": v for k, v in tensors.items()}, {}))
+    with pytest.raises(AdapterError, match=message):
+        read_layers(tmp_path / "x")
+
+
+@pytest.mark.parametrize("shapes", [{"to_q": (8, 4), "to_k": (6, 4)}, {"to_q": (8, 4, 1, 1)}])
+def test_what_kohya_cannot_join_is_refused_by_name(shapes):
+    layers = {
+        f"transformer.transformer_blocks.0.attn.{end}": Layer(torch.ones(4, 8, *up[2:]), torch.ones(up), 4.0)
+        for end, up in shapes.items()
+    }
+    with pytest.raises(AdapterError, match="attn.to_.*cannot be written as the one linear"):
+        to_tensors(layers, "kohya", "sd3")
+
+
 def test_verify_counts_measures_and_compares(original, folder, tmp_path):
     first = original("sd1", "dora").file
     for to in ("diffusers", "kohya", "peft"):
