@@ -6,17 +6,18 @@ Pictures without a model are assets where metadata.csv lists them, or where a fo
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote
 
+from lora3d.data_prep.metadata import read_metadata
 from lora3d.errors import InputError
+from lora3d.mtl import text_of
 
 READABLE = (".glb", ".gltf", ".obj", ".ply", ".off", ".stl")
 _CONVERT = """
@@ -32,17 +33,20 @@ UNREADABLE = {
     **dict.fromkeys(_ARCHIVES.split(), "an archive: unpack it first"),
 }
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-COLUMNS = ("file", "caption", "license", "artist", "source", "drawing", "subject")
-_SYNONYMS = {
-    "licence": "license",
-    "file_name": "file",
-    "filename": "file",
-    "drawings": "drawing",
-    "author": "artist",
-}
-_MAX_METADATA = 64 * 2**20
 _PLACE = re.compile(r"(?P<file>.+?)@(?P<az>[-+]?\d+(?:\.\d+)?)(?:,(?P<el>[-+]?\d+(?:\.\d+)?))?")
 _NUMBERED = re.compile(r"(?P<stem>.*?)[-_. ]*(?P<index>\d+)")
+
+
+# Where material files name pictures, and how many bytes of each are read.
+_NAMED_IN = {
+    ".mtl": (
+        r"^[ \t]*(?:map_\w+|bump|disp|decal|refl|norm)[ \t]+"
+        r"(?:-(?:mm|o|s|t)(?:[ \t]+[-+.\d]+)+[ \t]+|-\w+[ \t]+\S+[ \t]+)*(.+)$",
+        2**23,
+    ),
+    ".gltf": (r'"uri"\s*:\s*("(?!data:)(?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*")', 2**23),
+    ".ply": (r"^comment TextureFile[ \t]+(.+)$", 2**16),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ def find_assets(src: Path, *, turntables: bool = False) -> Found:
     cannot be read, or a folder of turntables holds models too.
     """
     if src.is_dir():
-        metadata = next((src / n for n in ("metadata.csv", "metadata.jsonl") if (src / n).is_file()), None)
+        files = sorted(src.iterdir(), key=lambda p: (p.name != p.name.lower(), p.name))
+        tables = [p for n in ("metadata.csv", "metadata.jsonl") for p in files if p.name.lower() == n]
+        metadata = next((p for p in tables if p.is_file()), None)
         found = _scan(src, metadata, turntables)
     elif src.is_file() and src.suffix.lower() in (".csv", ".jsonl"):
         found = _listed(src.parent, src, {}, exhaustive=False)
@@ -112,21 +118,17 @@ def find_assets(src: Path, *, turntables: bool = False) -> Found:
 
 def _scan(root: Path, metadata: Path | None, turntables: bool) -> Found:
     models: dict[str, str | None] = {}  # file -> why it cannot be used
+    unnamed = []
     for path in walk(root):
-        file = path.relative_to(root).as_posix()
-        suffix = path.suffix.lower()
-        if suffix not in READABLE and suffix not in UNREADABLE:
-            continue
-        if path.name.startswith("."):
-            models[file] = "a hidden file (macOS writes such beside the true ones)"
-        elif path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            models[file] = "a link that leads out of the folder"
-        else:
-            models[file] = UNREADABLE.get(suffix)
+        file, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
+        if _shown(file) != file:
+            unnamed.append({"file": _shown(file), "reason": "its name is not UTF-8: rename it"})
+        elif suffix in READABLE or suffix in UNREADABLE:
+            models[file] = _refused(root, path)
     if metadata is not None:
         found = _listed(root, metadata, models, exhaustive=True)
     elif not models:
-        return Found(root, tuple(_without_models(root, turntables)))
+        return Found(root, tuple(_without_models(root, turntables)), unnamed)
     elif turntables:
         raise InputError(
             f"{root} holds models, such as {min(models)}: name the folders of turntables in metadata.csv as files"
@@ -141,7 +143,28 @@ def _scan(root: Path, metadata: Path | None, turntables: bool) -> Found:
         else replace(asset, drawings=tuple(pictures.get(asset.file, ())))
         for asset in found.assets
     ]
-    return replace(found, assets=tuple(assets))
+    return replace(found, assets=tuple(assets), rejected=[*found.rejected, *unnamed])
+
+
+def _refused(root: Path, path: Path) -> str | None:
+    """Why a file that is called like a model cannot be used, None if it can."""
+    if path.name.startswith("."):
+        return "a hidden file (macOS writes such beside the true ones)"
+    if not path.is_file():
+        return "no regular file (a pipe, or a link to nothing)"
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return "a link that leads out of the folder"
+    return UNREADABLE.get(path.suffix.lower())
+
+
+def _shown(file: str) -> str:
+    """A name as it can be written: bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
+
+
+def _plain(name: str) -> str:
+    """A name for comparing: whatever its case, and é as one character or as two (NFD, as macOS writes)."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -154,22 +177,25 @@ def walk(root: Path) -> Iterator[Path]:
 
 def _listed(root: Path, metadata: Path, models: dict[str, str | None], *, exhaustive: bool) -> Found:
     """What a metadata file names; ``models`` it does not name are rejected where it is exhaustive."""
-    rows, warnings = _read_metadata(metadata)
+    rows, warnings = read_metadata(metadata)
+    spelled = _spellings(root)
     assets: dict[str, Asset] = {}
     rejected: dict[str, str] = {}
     for fields in rows:
-        file = Path(os.path.normpath(fields["file"].replace("\\", "/"))).as_posix()
+        try:
+            file = _inside(root, fields["file"], spelled)
+        except InputError as error:
+            rejected[fields["file"][:300]] = f"it {error}"
+            continue
         path = root / file
         reason = models.get(file)
-        if file.startswith(("/", "../")) or not path.resolve().is_relative_to(root.resolve()):
-            reason = "it lies outside the folder"
-        elif path.is_dir():
+        if path.is_dir():
             reason = None if len(frames_in(root, path)) > 1 else "a folder with no frames of a turntable"
         elif not path.is_file():
-            reason = f"listed in {metadata.name}, but there is no such file"
+            reason = reason or f"listed in {metadata.name}, but there is no such file"
         elif path.suffix.lower() not in (*READABLE, *PICTURES):
             reason = UNREADABLE.get(path.suffix.lower(), "no model format that is read: export it as GLB")
-        asset = _asset(file, fields, root)
+        asset = _asset(file, fields, root, spelled)
         if reason:
             rejected[file] = reason
         elif file in assets:
@@ -185,67 +211,33 @@ def _listed(root: Path, metadata: Path, models: dict[str, str | None], *, exhaus
     return Found(root, tuple(assets[f] for f in sorted(assets)), lines, warnings)
 
 
-def _read_metadata(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """The rows of a metadata file with known column names, values stripped; and warnings."""
-    if path.stat().st_size > _MAX_METADATA:
-        raise InputError(f"{path} has more than {_MAX_METADATA // 2**20} MiB: is it a table of models?")
+def _spellings(root: Path) -> dict[str, str]:
+    """Files and folders that are called otherwise in a table: the names on disk by their composed form (NFC)."""
+    names = {p.relative_to(root).as_posix() for path in walk(root) for p in (path, path.parent)}
+    return {unicodedata.normalize("NFC", n): n for n in sorted(names) if not n.isascii() and _shown(n) == n}
+
+
+def _inside(root: Path, name: str, spelled: dict[str, str]) -> str:
+    """The path inside ``root`` that a table means; it need not exist. Raises InputError for one that is none."""
+    file = Path(os.path.normpath(name.replace("\\", "/"))).as_posix()
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
-        ) from error
-    raw = _json_lines(path, text) if path.suffix.lower() == ".jsonl" else _csv_lines(text)
-    if not raw:
-        raise InputError(f"{path} lists no model: expected the columns {', '.join(COLUMNS)} and a row a file")
-    rows = [{_column(key): _text(value) for key, value in row.items() if key} for row in raw]
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    if "file" not in names:
-        raise InputError(f"{path} has no column 'file': found {', '.join(names[:8])}")
-    unknown = [name for name in names if name not in COLUMNS]
-    warnings = [f"{path.name}: columns not used: {', '.join(unknown)}"] if unknown else []
-    return [row for row in rows if row.get("file")], warnings
+        if not (root / file).exists():
+            file = spelled.get(unicodedata.normalize("NFC", file), file)
+        inside = (root / file).resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a link to itself
+        raise InputError("is no name of a file") from error
+    if file.startswith(("/", "../")) or not inside:
+        raise InputError("lies outside the folder")
+    return file
 
 
-def _csv_lines(text: str) -> list[dict[Any, Any]]:
-    head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
-
-
-def _json_lines(path: Path, text: str) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number} is no JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: expected an object, found {type(row).__name__}")
-        rows.append(row)
-    return rows
-
-
-def _column(name: str) -> str:
-    plain = name.strip().lower()
-    return _SYNONYMS.get(plain, plain)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ";".join(_text(v) for v in value)
-    return "" if value is None else " ".join(str(value).split())
-
-
-def _asset(file: str, fields: dict[str, str], root: Path) -> Asset:
+def _asset(file: str, fields: dict[str, str], root: Path, spelled: dict[str, str]) -> Asset:
     drawings, warnings = [], []
     for entry in filter(None, (part.strip() for part in fields.get("drawing", "").split(";"))):
         try:
-            drawings.append(_drawing(entry, root))
+            drawings.append(_drawing(entry, root, spelled))
         except InputError as error:
-            warnings.append(str(error))
+            warnings.append(f"drawing {entry[:80]} {error}")
     stated = {k: fields.get(k, "") for k in ("caption", "license", "artist", "source", "subject")}
     if Path(file).suffix.lower() in PICTURES:
         drawings = [*drawings, _placed(root, root / file)]
@@ -255,20 +247,18 @@ def _asset(file: str, fields: dict[str, str], root: Path) -> Asset:
     )
 
 
-def _drawing(entry: str, root: Path) -> Drawing:
-    """``file`` or ``file@AZ`` or ``file@AZ,EL``. Raises InputError for a file that is not there."""
-    place = None if (root / entry).is_file() else _PLACE.fullmatch(entry)
-    file = Path(os.path.normpath((place["file"] if place else entry).replace("\\", "/"))).as_posix()
-    path = root / file
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"drawing {file} lies outside the folder")
-    if not path.is_file():
-        raise InputError(f"drawing {file} is not there")
+def _drawing(entry: str, root: Path, spelled: dict[str, str]) -> Drawing:
+    """``file`` or ``file@AZ`` or ``file@AZ,EL``. Raises InputError, for a file that is not there too."""
+    file, place = _inside(root, entry, spelled), None
+    if not (root / file).is_file() and (place := _PLACE.fullmatch(entry)):
+        file = _inside(root, place["file"], spelled)
+    if not (root / file).is_file():
+        raise InputError("is not there")
     if place is None:
         return Drawing(file)
     elevation = float(place["el"]) if place["el"] else None
     if elevation is not None and abs(elevation) > 90:
-        raise InputError(f"drawing {entry}: an elevation is between -90 and 90 degrees")
+        raise InputError("has an elevation that is not between -90 and 90 degrees")
     return Drawing(file, float(place["az"]), elevation)
 
 
@@ -286,7 +276,7 @@ def _without_models(root: Path, turntables: bool) -> list[Asset]:
     """
     groups: dict[tuple[Path, str], list[Path]] = {}
     for path in walk(root):
-        if path.suffix.lower() in PICTURES and not path.is_symlink() and not path.name.startswith("."):
+        if _is_picture(root, path):
             place, numbered = _PLACE.fullmatch(path.stem), _NUMBERED.fullmatch(path.stem)
             stem = place["file"] if place else numbered["stem"] if turntables and numbered else path.name
             groups.setdefault((path.parent, stem), []).append(path)
@@ -305,7 +295,15 @@ def _without_models(root: Path, turntables: bool) -> list[Asset]:
 
 def frames_in(root: Path, folder: Path) -> tuple[Drawing, ...]:
     """The pictures of one folder as the frames of a turntable; see `_turn`."""
-    return _turn(root, [p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES and p.is_file()])
+    return _turn(root, [path for path in sorted(folder.iterdir()) if _is_picture(root, path)])
+
+
+def _is_picture(root: Path, path: Path) -> bool:
+    """No hidden file, no link (it may lead out of the folder), and a name that can be written."""
+    if path.suffix.lower() not in PICTURES or path.name.startswith(".") or path.is_symlink():
+        return False
+    file = path.relative_to(root).as_posix()
+    return path.is_file() and _shown(file) == file
 
 
 def _turn(root: Path, paths: list[Path]) -> tuple[Drawing, ...]:
@@ -326,36 +324,43 @@ def _pictures(root: Path, models: set[str]) -> dict[str, list[Drawing]]:
     """
     by_stem: dict[str, list[tuple[Path, Drawing]]] = {}
     for path in walk(root):
-        if path.suffix.lower() in PICTURES and not path.is_symlink() and not path.name.startswith("."):
+        if _is_picture(root, path):
             place = _PLACE.fullmatch(path.stem)
             drawing = replace(_placed(root, path), by_name=True)
-            by_stem.setdefault((place["file"] if place else path.stem).lower(), []).append(
-                (path.parent, drawing)
-            )
-    homes = {(str((root / m).parent), Path(m).stem.lower()) for m in models}
-    named: dict[Path, set[str]] = {}
+            by_stem.setdefault(_plain(place["file"] if place else path.stem), []).append((path, drawing))
+    homes = {((root / m).parent, _plain(Path(m).stem)) for m in models}
+    named: dict[Path, set[Path | str]] = {}
     result: dict[str, list[Drawing]] = {}
     for model in sorted(models):
-        home, stem = (root / model).parent, Path(model).stem.lower()
-        for folder, drawing in by_stem.get(stem, []):
+        home, stem = (root / model).parent, _plain(Path(model).stem)
+        for path, drawing in by_stem.get(stem, []):
+            folder = path.parent
             near = folder == home or folder.parent == home or (home != root and folder.parent == home.parent)
-            if not near or (folder != home and (str(folder), stem) in homes):
+            if not near or (folder != home and (folder, stem) in homes):
                 continue
-            if folder not in named:
-                named[folder] = _texture_names(folder)
-            if Path(drawing.file).name.lower() not in named[folder]:
+            textures: set[Path | str] = set()
+            for place_of in (home, folder):
+                if place_of not in named:
+                    named[place_of] = _textures(place_of)
+                textures |= named[place_of]
+            if not textures & {Path(os.path.normpath(path)), _plain(path.name)}:
                 result.setdefault(model, []).append(drawing)
     return result
 
 
-def _texture_names(folder: Path) -> set[str]:
-    """Pictures that the .mtl and .gltf files of a folder speak of, lower case."""
-    names: set[str] = set()
+def _textures(folder: Path) -> set[Path | str]:
+    """What the material files of a folder name: paths of what is there, bare names of what is not."""
+    found: set[Path | str] = set()
     for path in folder.iterdir():
-        if path.suffix.lower() in (".mtl", ".gltf") and path.is_file():
-            with path.open("rb") as file:
-                text = file.read(2**20).decode("utf-8", errors="replace")
-            names.update(
-                n.lower() for n in re.findall(r"[^\s\"/\\]+\.(?:png|jpe?g|webp)", text, re.IGNORECASE)
-            )
-    return names
+        suffix = path.suffix.lower()
+        if suffix not in _NAMED_IN or not path.is_file():
+            continue
+        pattern, most = _NAMED_IN[suffix]
+        with path.open("rb") as file:
+            text = text_of(file.read(most).partition(b"end_header")[0])
+        for name in re.findall(pattern, text, re.MULTILINE):
+            name = unquote(json.loads(name, strict=False)) if suffix == ".gltf" else name.strip().strip('"')
+            name = name.replace("\\", "/")
+            target = os.path.normpath(folder / name)
+            found.add(Path(target) if os.path.isfile(target) else _plain(name.rpartition("/")[2]))
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,74 @@ def test_drawings_bear_the_models_name(tmp_path: Path) -> None:
     assert found["x/lamp.glb"] == [] and found["y/lamp.glb"] == ["y/lamp.png"]
 
 
+def test_a_texture_is_known_by_the_materials_in_the_models_folder(tmp_path: Path) -> None:
+    """Wherever it lies; and a drawing beside it that is called alike is still one."""
+    touch(tmp_path, "crate.obj", "textures/crate.png", "art/crate.png", "green crate.obj", "green crate.png")
+    (tmp_path / "crate.mtl").write_text("newmtl m\nmap_Kd textures/crate.png\nbump -bm 2 green crate.png\n")
+    touch(tmp_path, "gltf/big box.gltf", "gltf/big box.png", "gltf/é.png", "gltf/é.glb", "ply/mug.png")
+    uris = ["big%20box.png", "data:image/png;base64,AA==", "é.png"]
+    (tmp_path / "gltf/big box.gltf").write_text(json.dumps({"images": [{"uri": uri} for uri in uris]}))
+    (tmp_path / "ply/mug.ply").write_bytes(b"ply\ncomment TextureFile mug.png\nend_header\n\xff")
+    touch(tmp_path, "win/lamp.obj", "win/lamp.png")
+    (tmp_path / "win/lamp.mtl").write_text("map_Kd -s 1 1 1 C:\\art\\Lamp.PNG\n")
+    found = {asset.file: [d.file for d in asset.drawings] for asset in find_assets(tmp_path).assets}
+    assert found.pop("crate.obj") == ["art/crate.png"]
+    assert len(found) == 5 and not any(found.values())
+
+
+def test_names_match_however_the_disk_spells_them(tmp_path: Path) -> None:
+    """macOS writes é as two characters (NFD), a table as one (NFC)."""
+    nfd = unicodedata.normalize("NFD", "café")
+    touch(tmp_path, f"{nfd}/{nfd}.glb", f"{nfd}/view.png", "big  chair.glb", f"{nfd}.obj", "CAFÉ@90.png")
+    assert [d.file for d in find_assets(tmp_path).assets[1].drawings] == ["CAFÉ@90.png"]
+    table = "sep=;\r\nfile;drawing\r\ncafé\\café.glb;café/view.png@30\r\nbig  chair.glb;\r\n"
+    (tmp_path / "Metadata.CSV").write_text(table, encoding="utf-8-sig")
+    found = find_assets(tmp_path)
+    assert [asset.file for asset in found.assets] == ["big  chair.glb", f"{nfd}/{nfd}.glb"]
+    assert [(d.file, d.azimuth_deg) for d in found.assets[1].drawings] == [(f"{nfd}/view.png", 30.0)]
+    assert [line["reason"] for line in found.rejected] == ["not listed in Metadata.CSV"]
+
+
+def test_what_cannot_be_a_model_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "good.obj")
+    os.mkfifo(tmp_path / "pipe.glb")
+    os.mkfifo(tmp_path / "good.png")
+    (tmp_path / "loop.glb").symlink_to("loop.glb")
+    for name in (b"caf\xe9.obj", b"caf\xe9.fbx", b"caf\xe9.png"):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
+    found = find_assets(tmp_path)
+    assert [(asset.file, asset.drawings) for asset in found.assets] == [("good.obj", ())]
+    reasons = {line["file"]: line["reason"].split(":")[0] for line in found.rejected}
+    odd = {f"caf\\xe9.{suffix}": "its name is not UTF-8" for suffix in ("obj", "fbx", "png")}
+    pipe = "no regular file (a pipe, or a link to nothing)"
+    assert reasons == {"pipe.glb": pipe, "loop.glb": pipe, **odd}
+
+
+def test_frames_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(tmp_path, "secret.png")
+    touch(root, "mug/own.png")
+    for i in range(2):
+        (root / f"mug/m{i}.png").symlink_to(tmp_path / "secret.png")
+    (root / "metadata.csv").write_text("file\nmug\n")
+    assert find_assets(root).rejected == [{"file": "mug", "reason": "a folder with no frames of a turntable"}]
+
+
+def test_hostile_names_in_a_table_cost_their_row(tmp_path: Path) -> None:
+    touch(tmp_path, "a.obj")
+    (tmp_path / "loop").symlink_to("loop")
+    rows: list[dict[str, str]] = [
+        {"file": name} for name in ("b\0.obj", "x" * 5000, "loop/x.obj", "\ud800.obj", "../a.obj")
+    ]
+    rows.append({"file": "a.obj", "drawing": "d\0.png;" + "y" * 5000, "caption": "two\u2028lines \ud800"})
+    text = "\n".join(json.dumps(row) for row in rows)
+    (tmp_path / "metadata.jsonl").write_text(text.replace("\\u2028", "\u2028"), encoding="utf-8")
+    found = find_assets(tmp_path)
+    assert [asset.caption for asset in found.assets] == ["two lines ?"] and len(found.assets[0].warnings) == 2
+    assert len(found.rejected) == 5
+    json.dumps(found.rejected, ensure_ascii=False).encode()
+
+
 def test_a_drawing_may_state_where_it_was_drawn_from(tmp_path: Path) -> None:
     touch(tmp_path, "a.glb", "d.png", "d@2x.png")
     drawings = "d.png@-30,12.5;d@2x.png;d.png@90;d.png@0,99"
@@ -76,6 +146,7 @@ def test_a_drawing_may_state_where_it_was_drawn_from(tmp_path: Path) -> None:
         ("caption,license\nbox,MIT\n", "no column 'file': found caption, license"),
         ("", "lists no model"),
         (b"file,caption\nb\xe4r.glb,x\n", "not UTF-8"),
+        ("file,caption\na.glb," + "word " * 30_000, "is no table: field larger"),
     ],
 )
 def test_metadata_that_cannot_be_read(text: str | bytes, message: str, tmp_path: Path) -> None:
