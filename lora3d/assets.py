@@ -77,6 +77,14 @@ def require_total(images: Iterable[Array | None]) -> None:
         )
 
 
+def to_rgba(image: Image.Image) -> Array:
+    """An open picture as (h, w, 4) uint8, sRGB, straight alpha; of grey in 16 bits, the upper eight."""
+    if image.mode.startswith("I"):  # pillow would clip them
+        grey = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255).astype(np.uint8)
+        image = Image.fromarray(grey)
+    return np.array(image.convert("RGBA"))
+
+
 def decode_image(data: bytes, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")) -> Array:
     """An image file as (h, w, 4) uint8, sRGB, straight alpha. Raises MeshError, for huge ones too."""
     try:
@@ -86,10 +94,7 @@ def decode_image(data: bytes, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")
         with opened as image:
             if image.width * image.height > MAX_PIXELS:
                 raise MeshError(f"the image has {image.width}×{image.height} pixels, which is too many")
-            if image.mode.startswith("I"):  # 16 bits a channel
-                grey = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255).astype(np.uint8)
-                return np.array(Image.fromarray(grey).convert("RGBA"))
-            return np.array(image.convert("RGBA"))
+            return to_rgba(image)
     except (OSError, SyntaxError, EOFError, struct.error, IndexError, OverflowError, TypeError) as error:
         raise MeshError(f"it is no readable image ({'/'.join(formats)}): {error}") from error
     except (ValueError, Image.DecompressionBombError) as error:

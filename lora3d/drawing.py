@@ -6,58 +6,84 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
+from lora3d.assets import to_rgba
 from lora3d.camera import Array
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, unpack
 from lora3d.matting import cut_out
 
-MAX_PIXELS = 64_000_000
+MAX_PIXELS, MAX_SIDE = 64_000_000, 32_768
+MAX_SQUARE = 2**24  # pixels of padded picture that are resampled in one go
+FORMATS = ("PNG", "JPEG", "WEBP")
 COVERED = 0.05  # an alpha above this counts as drawn
+CLEAR = 0.5  # one below this as a hole, where a picture is taken as a whole
+# Alpha tells the object where this share of the picture or of its border is less opaque than that: a tile with
+# rounded corners has 7 % of its border, a page on a screen less, a layer at 98 % none.
+CUT_OUT, OPAQUE = 0.06, 0.9
 
 
 def read_drawing(source: str | Path | IO[bytes], matting: str | None = None) -> Array:
     """A picture file to (h, w, 4) float32 sRGB with straight alpha, its background made transparent.
 
-    Where the file has no transparency, the plain colour of its border is taken as paper: what is connected
+    Where the file is hardly transparent, the plain colour of its border is taken as paper: what is connected
     to the border and within a small distance of that colour becomes transparent. White inside an outline
-    stays. ``matting`` names a model that tells the object instead, for photographs: see
-    `lora3d.matting.cut_out`. Raises InputError for a file that is no picture, is too large, or shows no object.
+    stays. A picture is turned as its EXIF data says. ``matting`` names a model that tells the object instead,
+    for photographs: see `lora3d.matting.cut_out`. Raises InputError for a file that is no picture, is too large,
+    or shows no object.
     """
+    rgba = _read_picture(source)
+    if not _is_cut_out(rgba):
+        rgba = remove_paper(rgba) if matting is None else cut_out(rgba, matting)
+    if not (rgba[..., 3] > COVERED).any():
+        name = getattr(source, "name", source)
+        raise InputError(f"{name}: found no object, only background; draw on transparent or plain paper")
+    return rgba
+
+
+def _read_picture(source: str | Path | IO[bytes]) -> Array:
+    """A picture file as viewers show it, (h, w, 4) float32 sRGB in [0, 1]. Raises InputError, for huge ones too."""
     name = getattr(source, "name", source)
     try:
-        with Image.open(source) as image:
-            if image.width * image.height > MAX_PIXELS:
+        with Image.open(source, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise InputError(
-                    f"{name}: {image.width}×{image.height} px is too large; at most 64 megapixels"
+                    f"{name}: {image.width}×{image.height} px is too large; at most 64 megapixels, "
+                    f"{MAX_SIDE} px a side"
                 )
-            rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+            return to_rgba(ImageOps.exif_transpose(image)).astype(np.float32) / 255
     except FileNotFoundError as error:
         raise InputError(f"{name}: there is no such file") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: expected a PNG, JPEG or WebP picture; {error}") from error
-    if rgba[..., 3].min() > 0.99:
-        rgba = remove_paper(rgba) if matting is None else cut_out(rgba, matting)
-    if not (rgba[..., 3] > COVERED).any():
-        raise InputError(f"{name}: found no object, only background; draw on transparent or plain paper")
-    return rgba
+
+
+def _border(picture: Array) -> Array:
+    """The outermost pixels of a picture (h, w, ...), side by side."""
+    return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+
+
+def _is_cut_out(rgba: Array) -> bool:
+    """Whether the alpha of a picture (h, w, 4) tells its object: rounded corners and a faint opacity do not."""
+    seen_through = rgba[..., 3] < OPAQUE
+    return bool(max(seen_through.mean(), _border(seen_through).mean()) >= CUT_OUT)
 
 
 def remove_paper(rgba: Array, tolerance: float = 0.06) -> Array:
     """Makes the border-connected region of the border's median colour transparent; (h, w, 4) float32.
 
-    The edge stays anti-aliased: a pixel beside the paper is as opaque as it differs from it.
+    The edge stays anti-aliased: a pixel beside the paper is as opaque as it differs from it. What was clear stays so.
     """
-    border = np.concatenate([rgba[0], rgba[-1], rgba[:, 0], rgba[:, -1]])[:, :3]
-    paper = np.median(border, axis=0)
+    clear = rgba[..., 3] < CLEAR
+    paper = np.median(_border(rgba)[~_border(clear), :3], axis=0)
     distance = np.abs(rgba[..., :3] - paper).max(axis=-1)
-    labels, _ = ndimage.label(distance <= tolerance)
-    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    outside = np.isin(labels, edge[edge > 0])
+    labels, _ = ndimage.label((distance <= tolerance) | clear)
+    edge = np.unique(_border(labels))
+    outside = np.isin(labels, edge[edge > 0]) | clear
     rim = ndimage.binary_dilation(outside, iterations=1) & ~outside
     alpha = np.where(outside, 0.0, 1.0)
     alpha[rim] = np.clip(distance[rim] / 0.5, 0.2, 1.0)
@@ -92,23 +118,34 @@ def resample(grid: ViewGrid, rgba: Array, centre: tuple[float, float], side: flo
 
     What lies beyond the picture is transparent.
     """
-    rgba = rgba.astype(np.float32)
-    premultiplied = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=-1)
-    # One affine resampling of a padded square, so that framing is sub-pixel exact and never stretches.
+    # One affine resampling of a square, so that framing is sub-pixel exact and never stretches.
     frame = (centre[0] - side / 2, centre[1] - side / 2)
     beyond = max(-frame[0], -frame[1], frame[0] + side - rgba.shape[1], frame[1] + side - rgba.shape[0], 0.0)
     # As far as the frame and the filter's support reach beyond the picture.
     pad = int(np.ceil(beyond + 2 * side / grid.tile)) + 2
-    padded = np.pad(premultiplied, ((pad, pad), (pad, pad), (0, 0)))
-    region = (frame[0] + pad, frame[1] + pad, frame[0] + side + pad, frame[1] + side + pad)
-    planes = [
-        Image.fromarray(padded[..., c]).resize((grid.tile, grid.tile), Image.Resampling.HAMMING, box=region)
-        for c in range(4)
-    ]
-    tile = np.stack([np.asarray(plane) for plane in planes], axis=-1).clip(0, 1)
+    left, top, right, bottom = frame[0] + pad, frame[1] + pad, frame[0] + side + pad, frame[1] + side + pad
+    height, width = rgba.shape[:2]
+    planes = []
+    for c in range(4):
+        plane = (rgba[..., c] * rgba[..., 3] if c < 3 else rgba[..., 3]).astype(np.float32)
+        if (height + 2 * pad) * (width + 2 * pad) > MAX_SQUARE:
+            # Columns first, so that a sword's square, mostly padding, is never held.
+            plane = _resized(
+                np.pad(plane, ((0, 0), (pad, pad))), (grid.tile, height), (left, 0, right, height)
+            )
+            plane = np.pad(plane, ((pad, pad), (0, 0)))
+            planes.append(_resized(plane, (grid.tile, grid.tile), (0, top, grid.tile, bottom)))
+        else:
+            planes.append(_resized(np.pad(plane, pad), (grid.tile, grid.tile), (left, top, right, bottom)))
+    tile = np.stack(planes, axis=-1).clip(0, 1)
     alpha = tile[..., 3]
     background = np.asarray(grid.background, dtype=np.float32)
     return (tile[..., :3] + background * (1 - alpha[..., None])).clip(0, 1), alpha
+
+
+def _resized(plane: Array, size: tuple[int, int], box: tuple[float, float, float, float]) -> Array:
+    """The box (left, top, right, bottom) of a plane (h, w) float32 at another size (width, height)."""
+    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.HAMMING, box=box))
 
 
 def read_tiles(path: Path, grid: ViewGrid, matting: str | None = None) -> tuple[Array, ViewGrid]:
@@ -120,32 +157,24 @@ def read_tiles(path: Path, grid: ViewGrid, matting: str | None = None) -> tuple[
 
     Raises InputError for a picture that is not rows × columns of square tiles.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise InputError(f"{path}: {width}×{height} px is too large; at most 64 megapixels")
-            tile, rest = divmod(width, grid.columns)
-            if rest or height != tile * grid.rows or tile < 8:
-                raise InputError(
-                    f"{path} is {width}×{height} px; grid {grid.name!r} needs {grid.columns}×{grid.rows} square "
-                    f"tiles, for example {grid.size[0]}×{grid.size[1]}"
-                )
-            canvas = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: expected a PNG, JPEG or WebP picture; {error}") from error
+    canvas = _read_picture(path)
+    height, width = canvas.shape[:2]
+    tile, rest = divmod(width, grid.columns)
+    if rest or height != tile * grid.rows or tile < 8:
+        raise InputError(
+            f"{path} is {width}×{height} px; grid {grid.name!r} needs {grid.columns}×{grid.rows} square "
+            f"tiles, for example {grid.size[0]}×{grid.size[1]}"
+        )
     sized = grid.with_tile(tile)
     tiles = unpack(sized, canvas)
     ground = np.zeros((len(tiles), 1, 1, 3), np.float32)
     ground[[*grid.indices("reference")]] = grid.background
     views = list(grid.indices("rgb"))
-    if matting is not None and views and tiles[views, ..., 3].min() > 0.99:
+    if matting is not None and views and not any(_is_cut_out(tiles[i]) for i in views):
         for i in views:
             tiles[i] = cut_out(tiles[i], matting)
     # Not mixed at the outline: a mixture with a colour chosen to differ would be baked into the texture.
-    shown = tiles[views][..., 3:] >= 0.5
+    shown = tiles[views][..., 3:] >= CLEAR
     ground[views] = _free_colour(tiles[views][shown[..., 0], :3], grid.background)
     tiles[views, ..., 3:] = shown
     return tiles[..., :3] * tiles[..., 3:] + ground * (1 - tiles[..., 3:]), sized

@@ -98,3 +98,59 @@ def test_files_that_are_no_pictures_are_refused(tmp_path):
     (tmp_path / "cut.png").write_bytes(broken[: len(broken) // 2])
     with pytest.raises(InputError, match=r"cut\.png"):
         read_drawing(tmp_path / "cut.png")
+
+
+def square(mode: str, paper: object, ink: object) -> Image.Image:
+    """A square of ink, 20 to 60 across and 30 to 40 down, on 100 × 80 of paper."""
+    picture = Image.new(mode, (100, 80), paper)
+    picture.paste(ink, (20, 30, 60, 40))
+    return picture
+
+
+def saved(picture: Image.Image, kind: str = "PNG", **how: object) -> io.BytesIO:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **how)
+    stream.seek(0)
+    return stream
+
+
+def test_a_picture_is_turned_as_viewers_turn_it():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter to the right
+    rgba = read_drawing(saved(square("RGB", "white", "red"), "JPEG", quality=95, exif=exif))
+    assert rgba.shape == (100, 80, 4)
+    ys, xs = np.nonzero(rgba[..., 3] > 0.9)
+    assert abs(np.ptp(ys) - 40) <= 3 and abs(np.ptp(xs) - 10) <= 3
+
+
+def test_grey_in_sixteen_bits_keeps_its_tones():
+    grey = np.full((80, 100), 60000, np.uint16)
+    grey[30:40, 20:60] = 20000
+    rgba = read_drawing(saved(Image.fromarray(grey)))
+    assert rgba[35, 40] == pytest.approx([20000 // 256 / 255] * 3 + [1], abs=1e-6) and rgba[0, 0, 3] == 0
+
+
+def test_alpha_is_believed_only_where_it_cuts_something_out():
+    page, mask = square("RGBA", "white", "red"), np.full((80, 100), 255, np.uint8)
+    mask[:2, :2] = mask[-2:, -2:] = 0
+    for alpha in (Image.new("L", page.size, 250), Image.fromarray(mask)):
+        page.putalpha(alpha)
+        rgba = read_drawing(saved(page))
+        assert np.array_equal(np.argwhere(rgba[..., 3] > 0.05)[[0, -1]], [[30, 20], [39, 59]])
+    # A tile of one colour with rounded corners stays what it is.
+    tile = disc(40, 27, (250, 250, 250))
+    assert np.abs(read_drawing(png(tile))[..., 3] - tile[..., 3]).max() < 0.01
+
+
+def test_only_pictures_are_opened(tmp_path):
+    (tmp_path / "evil.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(InputError, match="expected a PNG, JPEG or WebP"):
+        read_drawing(tmp_path / "evil.png")
+
+
+def test_a_long_picture_is_framed_like_a_short_one():
+    sword = np.zeros((100, 4000, 4), np.float32)
+    sword[10:90, 50:3950] = (0.5, 0.25, 0.125, 1)
+    long, alpha = fit_reference(GRID, sword)
+    short, cover = fit_reference(GRID, sword[5::10, 5::10])
+    assert np.abs(long - short).max() < 0.02 and np.abs(alpha - cover).max() < 0.02
