@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from scipy import ndimage
 
 from lora3d.assets import to_rgba
@@ -53,13 +54,30 @@ def _read_picture(source: str | Path | IO[bytes]) -> Array:
                     f"{name}: {image.width}×{image.height} px is too large; at most 64 megapixels, "
                     f"{MAX_SIDE} px a side"
                 )
-            return to_rgba(ImageOps.exif_transpose(image)).astype(np.float32) / 255
+            return _turned(to_rgba(image), _orientation(image)).astype(np.float32, order="C") / 255
     except FileNotFoundError as error:
         raise InputError(f"{name}: there is no such file") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: expected a PNG, JPEG or WebP picture; {error}") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """How a decoded picture is to be turned, 1 to 8 (EXIF 2.3, section 4.6.4 A); 1, as it is, where EXIF is damaged."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (OSError, SyntaxError, struct.error, IndexError, OverflowError, TypeError, ValueError):
+        return 1  # as viewers do
+
+
+def _turned(picture: Array, orientation: int) -> Array:
+    """A picture (h, w, ...) upright; (w, h, ...) where its orientation is 5 to 8."""
+    if orientation in (5, 6, 7, 8):
+        picture = picture.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return picture[::-1] if orientation in (3, 4, 7, 8) else picture
 
 
 def _border(picture: Array) -> Array:
