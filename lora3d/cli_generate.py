@@ -56,6 +56,11 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("nothing to go by, or too much: give --image, --prompt or both, or --batch alone")
     if args.batch is not None:
         return _generate_batch(args, adapters)
+    from lora3d.export import require_spared
+    from lora3d.generate import written
+
+    inputs = [*map(Path, adapters), *([args.image] if args.image else [])]
+    require_spared(written(args.out, "generation", args.format), inputs)
     generator = _load(args, adapters)
     made = generator.generate(
         args.image,

@@ -15,6 +15,7 @@ import numpy as np
 from lora3d.dataset import Dataset, read_dataset
 from lora3d.dataset_rows import DatasetError, Row, hash_row
 from lora3d.grid import ViewGrid
+from lora3d.trigger import has_words
 
 FEW_ASSETS, FEW_HELD_OUT, MOST_OF_ONE = 12, 8, 0.25
 POOR_IOU = 0.8
@@ -119,7 +120,7 @@ def _captions(dataset: Dataset) -> Iterator[Finding]:
     if coverage["with"] > 3 and coverage["different"] == 1:
         yield Finding("warning", "all models have one caption: sentences will not tell them apart")
     trigger = _trigger(dataset.path)
-    without = tuple(r["id"] for r in dataset.index if trigger and trigger not in r["caption"])
+    without = tuple(r["id"] for r in dataset.index if not has_words(r["caption"], trigger))
     if without:
         yield Finding("warning", f"{len(without)} captions lack the trigger {trigger!r}", without)
 
