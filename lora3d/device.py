@@ -16,8 +16,15 @@ from lora3d.errors import InputError
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """``auto`` takes CUDA, then Apple's MPS, then the CPU."""
+    """``auto`` takes CUDA, then Apple's MPS, then the CPU. Raises InputError for a device that cannot be used here."""
     if name != "auto":
+        try:
+            torch.zeros(1, device=name).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(
+                f"device {name!r} cannot be used here by torch {torch.__version__}: expected cpu, or cuda or mps where "
+                f"there is one, or auto, which takes {choose_device()}"
+            ) from error
         return torch.device(name)
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from lora3d.errors import InputError
 
 Recipe = TypeVar("Recipe")
+MAX_SEED = 10**12  # with a step's number beside it, it is still one of torch's 64 bits
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ class TrainConfig:
         for name in ("rank", "steps", "batch", "keep", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"recipe: {name} must be at least 1, found {getattr(self, name)}")
-        for name in ("variants", "micro_batch", "patience"):
-            if getattr(self, name) < 0:
+        whole = ("variants", "micro_batch", "patience")
+        for name in (*whole, "text_rate", "prior", "learning_rate", "weight_decay"):
+            if not getattr(self, name) >= 0:
                 raise InputError(f"recipe: {name} must be at least 0, found {getattr(self, name)}")
         for name in (
             "caption_dropout",
@@ -130,9 +132,8 @@ class TrainConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
-        for name in ("text_rate", "prior"):
-            if getattr(self, name) < 0:
-                raise InputError(f"recipe: {name} must be at least 0, found {getattr(self, name)}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"recipe: seed must lie in 0 … {MAX_SEED}, found {self.seed}")
         if self.prior and not self.trigger:
             raise InputError("recipe: prior keeps the base where the trigger is not said; name a trigger too")
         for name, words in (

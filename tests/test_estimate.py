@@ -13,7 +13,7 @@ from lora3d.adapter import attach
 from lora3d.base import load_base
 from lora3d.cli import main
 from lora3d.errors import InputError
-from lora3d.estimate import estimate, require_memory
+from lora3d.estimate import estimate, free_memory, require_memory, verdict
 from lora3d.grid import PRESETS, write_grid
 from lora3d.recipe import TrainConfig
 from tests.toy_bases import save_toy
@@ -87,6 +87,17 @@ def test_a_canvas_too_large_for_memory_is_refused_with_what_would_fit(folder):
         InputError, match=r"28672×8192 px needs about \d+ MiB.*are free; try .*checkpointing = true"
     ):
         require_memory(config, huge, torch.device("cpu"), torch.float32)
+
+
+def test_free_memory_counts_what_linux_can_free_and_says_where_nobody_knows(tmp_path, monkeypatch):
+    said, cpu = tmp_path / "meminfo", torch.device("cpu")
+    monkeypatch.setattr("lora3d.estimate.MEMINFO", said)
+    said.write_text("MemTotal:       16000 kB\nMemFree:          512 kB\nMemAvailable:    8192 kB\n")
+    assert free_memory(cpu) == 8
+    said.unlink()
+    assert free_memory(cpu) is None
+    require_memory(TrainConfig(), GRID.with_tile(4096), cpu, torch.float32)
+    assert [verdict(9.0, free)[:12] for free in (None, 8.0, 10.0)] == ["free memory ", "does not fit", "fits"]
 
 
 def test_doctor_says_it_for_a_recipe(tmp_path, capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lora3d.device import choose_device
 from lora3d.errors import InputError
 from lora3d.recipe import PretrainConfig, TrainConfig, from_fields, read_recipe, to_fields
 
@@ -40,6 +41,8 @@ def test_an_unknown_key_names_the_nearest(tmp_path):
         ("steps = true", "steps must be of type int"),
         ("steps = 0", "steps must be at least 1"),
         ("caption_dropout = 2", "must lie in 0"),
+        ("seed = -1", "seed must lie in 0 … 1000000000000, found -1"),
+        ("learning_rate = -1", "learning_rate must be at least 0"),
         ('precision = "fp64"', "expected one of auto, fp32, bf16"),
         ("targets = [1]", "targets must be of type str"),
         ("steps = = 3", "not a TOML recipe"),
@@ -49,6 +52,14 @@ def test_wrong_values_are_named(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text + "\n")
     with pytest.raises(InputError, match=message):
         read_recipe(tmp_path / "r.toml", TrainConfig)
+
+
+@pytest.mark.parametrize("name", ["foo", "meta", "cpu:x"])
+def test_a_device_that_cannot_be_used_is_named_with_those_that_can(name):
+    with pytest.raises(
+        InputError, match=f"device '{name}' cannot be used here.*expected cpu.* or auto, which takes"
+    ):
+        choose_device(name)
 
 
 def test_a_missing_recipe_is_named(tmp_path):
