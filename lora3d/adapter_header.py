@@ -109,7 +109,7 @@ def open_picture(path: Path, side: int = THUMBNAIL) -> Image.Image:
     try:
         if path.stat().st_size > MAX_PICTURE:
             raise AdapterError(f"{shown(path)} is too large for a picture: {path.stat().st_size} bytes")
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
             small = picture.convert("RGB")
         small.thumbnail((side, side))
     except (OSError, ValueError, Image.DecompressionBombError) as error:

@@ -30,7 +30,7 @@ def read_slices(path: Path) -> Array:
     pages: list[Array] = []
     for file in files:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=("PNG", "JPEG", "WEBP", "BMP", "TIFF")) as image:
                 for page in ImageSequence.Iterator(image):
                     if page.width * page.height * (len(pages) + 1) > MAX_VOXELS:
                         raise InputError(
