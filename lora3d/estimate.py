@@ -7,12 +7,12 @@ operations. Estimates, not measurements: allocators and encoders come on top (se
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -32,7 +32,6 @@ from lora3d.state import new_adapter
 COPIES = 6  # of the adapter in float32: value, gradient, two moments, the average and the best
 TOKENS = {"unet": 77, "transformer": 77 + 256}
 MIB = 2**20
-MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -172,26 +171,18 @@ def _plain(folder: Path, grid: ViewGrid | None) -> Any:
     return network, call, (vae["latent_channels"], height, width), family.component
 
 
-def free_memory(device: torch.device) -> float | None:
-    """MiB that a process can have on a device now; None where that cannot be known.
-
-    Of a CPU's memory Linux says so in `MEMINFO`: what it keeps of files makes room, and counts as free.
-    """
+def free_memory(device: torch.device) -> float:
+    """MiB that a process can have on a device now; what a system keeps of files makes room, and counts as free."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / MIB
-    found = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M) if MEMINFO.is_file() else None
-    return int(found[1]) / 1024 if found else None
+    return psutil.virtual_memory().available / MIB
 
 
 def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dtype: torch.dtype) -> None:
-    """Raises InputError where a step cannot fit, saying what would make it fit. `mini`'s family always does.
-
-    Where `free_memory` is not known nothing is refused.
-    """
-    free = free_memory(device)
-    if free is None or (find_folder(config.base) / "latents.json").is_file():
+    """Raises InputError where a step cannot fit, saying what would make it fit. `mini`'s family always does."""
+    if (find_folder(config.base) / "latents.json").is_file():
         return
-    need = estimate(config, grid, dtype, device.type == "cpu")
+    free, need = free_memory(device), estimate(config, grid, dtype, device.type == "cpu")
     if need.memory > free:
         rest = (free - need.weights - need.adapter) / need.activations if need.activations else 0
         # Activations go at least with the area of the canvas.
@@ -225,18 +216,11 @@ def inspect_recipe(config: TrainConfig, data: Path | None) -> dict[str, Any]:
         "adapter_mib": round(found.adapter, 1),
         "activations_mib": round(found.activations),
         "memory_mib": round(found.memory),
-        "free_mib": None if free is None else round(free),
+        "free_mib": round(free),
         "tflop_a_step": round(found.flops / 1e12, 3),
     }
     if device.type == "cpu":
         # Convolutions on small canvases reach about half of what large matrix products do.
         seconds = found.flops / (measure_gflops(dtype) * 1e9 * 0.5)
         result |= {"seconds_a_step": round(seconds, 2), "minutes": round(seconds * config.steps / 60, 1)}
-    return result | {"verdict": verdict(found.memory, free)}
-
-
-def verdict(memory: float, free: float | None) -> str:
-    """Whether a step's MiB fit into those that are free, as `free_memory` says them."""
-    if free is None:
-        return "free memory is not known here: compare memory_mib with what the machine has"
-    return "fits" if memory < free else "does not fit: see docs/training.md"
+    return result | {"verdict": "fits" if found.memory < free else "does not fit: see docs/training.md"}

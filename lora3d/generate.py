@@ -203,8 +203,9 @@ class Generator:
     def sampling(self, steps: int | None, guidance: float | None) -> tuple[int, float]:
         """Steps and guidance as asked, or the base's own."""
         steps = self.base.steps if steps is None else steps
-        if steps < 1:
-            raise InputError(f"steps must be at least 1, found {steps}")
+        most = self.base.scheduler.config.num_train_timesteps
+        if not 1 <= steps <= most:
+            raise InputError(f"steps must be from 1 to {most}, found {steps}")
         return steps, self.base.guidance if guidance is None else guidance
 
     def sentence(self, prompt: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from lora3d.adapter import attach
 from lora3d.base import load_base
 from lora3d.cli import main
 from lora3d.errors import InputError
-from lora3d.estimate import estimate, free_memory, require_memory, verdict
+from lora3d.estimate import estimate, free_memory, require_memory
 from lora3d.grid import PRESETS, write_grid
 from lora3d.recipe import TrainConfig
 from tests.toy_bases import save_toy
@@ -89,15 +90,12 @@ def test_a_canvas_too_large_for_memory_is_refused_with_what_would_fit(folder):
         require_memory(config, huge, torch.device("cpu"), torch.float32)
 
 
-def test_free_memory_counts_what_linux_can_free_and_says_where_nobody_knows(tmp_path, monkeypatch):
-    said, cpu = tmp_path / "meminfo", torch.device("cpu")
-    monkeypatch.setattr("lora3d.estimate.MEMINFO", said)
-    said.write_text("MemTotal:       16000 kB\nMemFree:          512 kB\nMemAvailable:    8192 kB\n")
-    assert free_memory(cpu) == 8
-    said.unlink()
-    assert free_memory(cpu) is None
-    require_memory(TrainConfig(), GRID.with_tile(4096), cpu, torch.float32)
-    assert [verdict(9.0, free)[:12] for free in (None, 8.0, 10.0)] == ["free memory ", "does not fit", "fits"]
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux says so in a file")
+def test_what_is_kept_of_files_counts_as_free():
+    """Free memory in Linux's narrow sense shrinks with every file that is read."""
+    words = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(words["MemAvailable"].split()[0]) / 1024
+    assert free_memory(torch.device("cpu")) == pytest.approx(available, rel=0.1)
 
 
 def test_doctor_says_it_for_a_recipe(tmp_path, capsys):

@@ -145,6 +145,7 @@ def test_no_file_of_a_model_has_the_name_of_another(tmp_path, format):
         require_spared([*paths, tmp_path / "a" / ".." / "mug.png"], [])
 
 
-def test_no_steps_are_refused(generator):
-    with pytest.raises(InputError, match="at least 1"):
-        generator.generate(steps=0)
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_steps_that_the_sampler_does_not_have_are_refused(generator, steps):
+    with pytest.raises(InputError, match="steps must be from 1 to 1000"):
+        generator.generate(steps=steps)
