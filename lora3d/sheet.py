@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from lora3d.camera import Array
-from lora3d.dataset_rows import to_bytes
+from lora3d.dataset_rows import DatasetError, to_bytes
 from lora3d.grid import ViewGrid
 
 SIDE = 80  # pixels of one view
@@ -72,9 +72,12 @@ def _article(row: Mapping[str, Any], strip: bytes) -> str:
 
 
 def read_strikes(folder: Path) -> list[str]:
-    """The lines of strike.txt that name something; none where there is no such file."""
+    """The lines of strike.txt that name something; none where there is no such file. Raises DatasetError if unreadable."""
     path = folder / STRIKE
     if not path.is_file():
         return []
-    lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}): save it as UTF-8 text") from error
     return [line for line in lines if line and not line.startswith("#")]

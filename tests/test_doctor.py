@@ -140,6 +140,9 @@ def test_what_is_struck_out_is_gone_until_it_is_taken_back(tmp_path: Path) -> No
     (tmp_path / "set" / STRIKE).write_text("\n".join(row.id for row in ROWS))
     with pytest.raises(DatasetError, match="every row"):
         read_dataset(tmp_path / "set")
+    (tmp_path / "set" / STRIKE).write_text("box3\n", encoding="utf-16")
+    with pytest.raises(DatasetError, match="save it as UTF-8"):
+        read_dataset(tmp_path / "set")
 
 
 def test_the_sheet_shows_every_row_and_escapes_what_it_says(tmp_path: Path) -> None:
