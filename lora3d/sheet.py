@@ -72,7 +72,7 @@ def _article(row: Mapping[str, Any], strip: bytes) -> str:
 
 
 def read_strikes(folder: Path) -> list[str]:
-    """The lines of strike.txt that name something; none where there is no such file. Raises DatasetError if unreadable."""
+    """The lines of strike.txt that name something; none without such a file. Raises DatasetError if unreadable."""
     path = folder / STRIKE
     if not path.is_file():
         return []
