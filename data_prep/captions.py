@@ -19,7 +19,7 @@ from PIL import Image
 
 from lora3d.camera import Array
 from lora3d.errors import InputError, first_line
-from lora3d.trigger import has_words
+from lora3d.trigger import with_trigger
 
 KINDS = ("blip", "git")
 MOST_TOKENS = 30
@@ -95,11 +95,6 @@ def describe(captioner: Captioner, rgba: Array) -> str:
         torch.set_num_threads(threads)
     said = " ".join(processor.batch_decode(found, skip_special_tokens=True)[0].split())
     return with_trigger(said, captioner.trigger)
-
-
-def with_trigger(caption: str, trigger: str) -> str:
-    """The caption with the trigger before it, unless it says it already."""
-    return (caption if has_words(caption, trigger) else f"{trigger} {caption}").strip()
 
 
 @cache

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
-from lora3d.data_prep.captions import Captioner, find_captioner, with_trigger
+from lora3d.data_prep.captions import Captioner, find_captioner
 from lora3d.data_prep.drawings import BLUEPRINT, STYLES
 from lora3d.data_prep.from_parquet import shards_of, unpack
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
@@ -32,6 +32,7 @@ from lora3d.data_prep.workers import DISK_FULL, Failure, run_tasks
 from lora3d.dataset import check_out, write_tables
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
+from lora3d.trigger import with_trigger
 
 TIME_LIMIT_S = 120.0
 MEMORY_MB = 6144

@@ -22,7 +22,7 @@ from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import Dataset
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
-from lora3d.trigger import has_words, without_words
+from lora3d.trigger import with_trigger, without_words
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     said += [(f"{row['id']}~{k}", row["caption"]) for row in models for k in range(variants)]
     ids = [name for name, _ in said]
     trigger = config.trigger
-    captions = [c if has_words(c, trigger) else f"{trigger} {c}".strip() for _, c in said]
+    captions = [with_trigger(c, trigger) for _, c in said]
     plain = [without_words(c, trigger) for c in captions] if config.prior else []
     different = sorted({"", *captions, *plain})
     # Text encoders run in the base's precision; the codec is always in float32.

@@ -10,6 +10,11 @@ def has_words(text: str, trigger: str) -> bool:
     return not trigger.split() or bool(_pattern(trigger).search(text))
 
 
+def with_trigger(text: str, trigger: str) -> str:
+    """The text with the trigger before it, unless it says it already."""
+    return (text if has_words(text, trigger) else f"{trigger} {text}").strip()
+
+
 def without_words(text: str, trigger: str) -> str:
     """The text without the trigger wherever `has_words` finds it; single spaces between the rest."""
     return " ".join((_pattern(trigger).sub(" ", text) if trigger.split() else text).split())

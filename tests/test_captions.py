@@ -13,7 +13,7 @@ from conftest import make_box
 from PIL import Image
 
 from lora3d.data_prep.asset import prepare
-from lora3d.data_prep.captions import describe, find_captioner, with_trigger
+from lora3d.data_prep.captions import describe, find_captioner
 from lora3d.data_prep.folder import _caption, prep
 from lora3d.data_prep.pictures import prepare_picture
 from lora3d.data_prep.resume import make_tasks
@@ -21,6 +21,7 @@ from lora3d.data_prep.sources import Asset, Drawing, Found
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
+from lora3d.trigger import with_trigger
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "chair", "table"]
 GRID = PRESETS["box6"].with_tile(16)
