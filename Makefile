@@ -21,9 +21,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lora3d data_prep
 
-# Two files at a time, a thread each: two tests that both use every core starve each other.
+# Two files at a time, a thread each (tests/conftest.py).
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores. numba asks the OpenMP that torch uses too for every core, whatever OMP_NUM_THREADS
+    # says, and from then on torch's threads wait for each other: toy runs of 3 s took 50 s. Before either loads.
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
 import numpy as np
 import pytest
 import torch
