@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
@@ -15,7 +16,10 @@ class Pool:
         self.pool: ProcessPoolExecutor | None = None
         if workers > 0:
             context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(workers, mp_context=context)
+            cores = max(1, (os.cpu_count() or 1) // workers)
+            self.pool = ProcessPoolExecutor(
+                workers, mp_context=context, initializer=_share_cores, initargs=(cores,)
+            )
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         if self.pool is not None:
@@ -30,3 +34,9 @@ class Pool:
     def __exit__(self, kind: object, *_: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=kind is not None)
+
+
+def _share_cores(cores: int) -> None:
+    """In a new process, before numba and torch load: each would take every core, and they wait for each other."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, str(cores))

@@ -37,7 +37,7 @@ TOY = PretrainConfig(
     drawings=2,
     warmup=2,
     codec_shapes=12,
-    codec_steps=4,
+    codec_steps=1,
 )
 
 

@@ -84,7 +84,7 @@ class PlainBase:
 
     @property
     def device(self) -> torch.device:
-        # diffusers' own `device` walks all modules each time: 7 ms, many times a step.
+        # diffusers' own `device` walks all modules each time: 2 ms, ten times a step.
         return next(self.network.parameters()).device
 
     @property
