@@ -18,7 +18,6 @@ from torch import Tensor
 
 from lora3d.base import Base, cache_folder
 from lora3d.base.text import Text, join_texts
-from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import Dataset
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
@@ -209,6 +208,8 @@ def _encode(
         ) from error
     if tiles:
         yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
+    if models:  # what renders is loaded for them alone
+        from lora3d.data_prep.variants import make_variants
     for glb in models:
         made = torch.from_numpy(make_variants(glb, base.grid, variants, seed))
         for part in made.split(16):

@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -129,11 +128,11 @@ def _text_encoders(folder: Path) -> dict[str, Any]:
 
 def _mini(folder: Path, on_cpu: bool) -> Any:
     """Of `mini`'s family: the network, how it is called, the shape of one input, its name."""
-    from lora3d.base.mini import PATCH
+    from lora3d.base.mini import PATCH, PlainAttention
 
     network = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
     if on_cpu:
-        network.set_attn_processor(AttnProcessor())
+        network.set_attn_processor(PlainAttention())
     side, config = read_grid(folder / "grid.json").tile // PATCH, network.config
     shape = (config.in_channels, side, side * read_grid(folder / "grid.json").columns)
 

@@ -60,7 +60,7 @@ class TrainConfig:
         validate_every: steps from one look at that loss to the next.
         patience: looks without a better one before the run ends; 0 to take all steps and keep the best.
         stop_on: what a look goes by: loss, or a score of sample grids for the models kept aside: psnr or
-            silhouette_iou (content), palette_distance (style); see `lora3d.progress.score_samples`.
+            silhouette_iou (content), palette_distance (style); see `lora3d.samples.score_samples`.
         held_out_every, sample_every, checkpoint_every: in steps; 0 for never.
         keep: checkpoints kept.
         tracker: none, wandb or tensorboard, beside the train.log.jsonl that is always written.

@@ -15,6 +15,7 @@ from lora3d.adapter import attach, networks, use_adapters
 from lora3d.base import Base
 from lora3d.device import require_compiler
 from lora3d.errors import InputError
+from lora3d.lora_linear import use_lora_linear
 from lora3d.recipe import TrainConfig
 
 
@@ -66,6 +67,8 @@ def prepare(base: Base, config: TrainConfig) -> State:
             network.requires_grad_(False)
         for parameter in parameters:
             parameter.requires_grad_(True)
+    for network in networks(base).values():
+        use_lora_linear(network)
     if config.checkpointing:
         base.network.enable_gradient_checkpointing()
     if config.compile:

@@ -51,7 +51,6 @@ from lora3d.progress import (
     mean_loss,
     merit,
     overfit,
-    save_samples,
     split_validation,
     spread,
     start_tracker,
@@ -349,6 +348,8 @@ def look_at(run: Run, rows: Cached) -> float:
 @torch.compiler.set_stance("force_eager")
 def make_samples(run: Run, rows: Cached, name: str) -> tuple[Path, dict[str, float]]:
     """Sample grids of the averaged adapter for the first drawings: the picture's file, and their scores."""
+    from lora3d.samples import save_samples
+
     path = run.out / "samples" / f"{name}.png"
     few = rows.pick(list(range(min(4, len(rows)))))
     with averaged(run.state):

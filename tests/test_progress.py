@@ -13,8 +13,9 @@ import torch
 from lora3d.base.text import Text
 from lora3d.cache import Cached
 from lora3d.metrics import PSNR_LIMIT
-from lora3d.progress import mean_loss, merit, overfit, score_samples, split_validation, spread
+from lora3d.progress import mean_loss, merit, overfit, split_validation, spread
 from lora3d.recipe import TrainConfig
+from lora3d.samples import score_samples
 from lora3d.state import is_finished, keep_best, new_state
 from lora3d.train import train
 from tests.test_train import GRID, config, dataset, make_rows, quiet  # noqa: F401

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -151,8 +151,34 @@ def lay_out(unet: UNet2DConditionModel, device: str | torch.device) -> UNet2DCon
     """
     unet.to(device, memory_format=torch.channels_last)
     if torch.device(device).type == "cpu":
-        unet.set_attn_processor(AttnProcessor())
+        unet.set_attn_processor(PlainAttention())
     return unet
+
+
+class PlainAttention:
+    """Softmax(q·kᵀ/√d)·v by matrix products (Vaswani et al. 2017, eq. 1), for the sequences of a UNet's blocks.
+
+    Like diffusers' `AttnProcessor`, but for the softmax's precision, which is that of the products: autocast
+    would keep its answer for the backward pass a second time, in float32.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: None = None,
+    ) -> Tensor:
+        """hidden_states (b, n, c), encoder_hidden_states (b, m, d) or None for the same; returns (b, n, c)."""
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q = attn.head_to_batch_dim(attn.to_q(hidden_states))
+        k, v = (attn.head_to_batch_dim(to(context)) for to in (attn.to_k, attn.to_v))
+        empty = torch.empty(len(q), q.shape[1], k.shape[1], dtype=q.dtype, device=q.device)
+        scores = torch.baddbmm(empty, q, k.transpose(1, 2), beta=0, alpha=attn.scale)
+        with torch.autocast(scores.device.type, enabled=False):
+            share = scores.softmax(-1)
+        found = attn.batch_to_head_dim(torch.bmm(share, v))
+        return attn.to_out[1](attn.to_out[0](found))
 
 
 def denoise_strip(
