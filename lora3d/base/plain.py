@@ -227,8 +227,11 @@ def load_plain(
             f"base {folder} cannot be read as {family.pipeline.__name__}: {first_line(error)} "
             "(expected diffusers layout with safetensors)"
         ) from error
-    if family.component == "unet":
-        network.to(memory_format=torch.channels_last)
+    unet = family.component == "unet"
+    for parameter in network.parameters():
+        # Off the mapped file, whose pages would stay beside those of all that is laid out anew.
+        layout = torch.channels_last if unet and parameter.ndim == 4 else torch.contiguous_format
+        parameter.data = parameter.detach().clone(memory_format=layout)
     scheduler, prediction, alphas = read_schedule(config, str(folder))
     return PlainBase(
         base_name(folder),
