@@ -20,12 +20,11 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.peers.clock import TICKS, measured, tick
+from tests.benchmarks.peers.clock import measured, tick
 from tests.benchmarks.peers.train_data import write_pictures, write_quads, write_sd15
 from tests.benchmarks.peers.train_script import run_peer
 
@@ -42,9 +41,9 @@ LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
 
 
 def run_ours(args: argparse.Namespace) -> dict[str, Any]:
-    """`lora3d train`, in this process; its log is the clock."""
+    """`lora3d train`, in this process, with a clock after each step."""
+    from lora3d import train as loop
     from lora3d.recipe import TrainConfig
-    from lora3d.train import train
 
     config = TrainConfig(
         base=args.folder if args.base == "sd15" else "mini",
@@ -70,17 +69,15 @@ def run_ours(args: argparse.Namespace) -> dict[str, Any]:
         device="cpu",
         precision={"no": "fp32", "bf16": "bf16"}[args.precision],
     )
-    log = Path(args.out) / "train.log.jsonl"
+    take_step = loop.take_step
 
-    def watch() -> None:
-        while len(TICKS) < args.steps:
-            done = log.read_text().count("\n") if log.exists() else 0
-            if done > len(TICKS):
-                tick()
-            time.sleep(0.005)
+    def timed(*given: Any) -> dict[str, Any]:
+        record = take_step(*given)
+        tick()
+        return record
 
-    threading.Thread(target=watch, daemon=True).start()
-    result = train(config, Path(args.data), Path(args.out), progress=False, report=lambda text: None)
+    loop.take_step = timed
+    result = loop.train(config, Path(args.data), Path(args.out), progress=False, report=lambda text: None)
     return {"adapter": str(result.adapter)}
 
 
