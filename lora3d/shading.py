@@ -218,10 +218,9 @@ def _only(slot, row, column, samples):
 
 
 @helper
-def _tinted(looked_at, material, corners, edges, n, f, x, y, to_lens, open_share):
-    """Tint and light (r, g, b, a, light, gloss) of triangle n, of face f, at (x, y) in pixels."""
+def _tinted(looked_at, material, corners, f, u, v, x, y, to_lens, open_share):
+    """Tint and light (r, g, b, a, light, gloss) of face f at barycentrics (1 - u - v, u, v), (x, y) in pixels."""
     (smooth, colored, lit), (pose, half_extent, perspective), normals, texels = looked_at
-    u, v = weights(edges, n, x, y)
     r, g, b, a = _tint(material, corners, colored, f, u, v)
     light, gloss = 1.0, 0.0
     if lit and not material.unlit:
@@ -236,11 +235,10 @@ def _tinted(looked_at, material, corners, edges, n, f, x, y, to_lens, open_share
 
 
 @helper
-def _textured(material, texels, corners, edges, n, f, x, y, r, g, b, a):
-    """A tint (r, g, b, a) times the texture of triangle n, of face f, at (x, y) in pixels: premultiplied rgba."""
+def _textured(material, texels, corners, f, u, v, r, g, b, a):
+    """A tint (r, g, b, a) times the texture of face f at barycentrics (1 - u - v, u, v): premultiplied rgba."""
     r, g, b = r * a, g * a, b * a
     if material.first != NO_TEXTURE:
-        u, v = weights(edges, n, x, y)
         tr, tg, tb, ta = sample(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
         r, g, b, a = r * tr, g * tg, b * tb, a * ta
     if material.mode == MASK and a > 0:  # what is not cut out is solid
@@ -278,8 +276,9 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                 if not (once or material.nearest):
                     once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
                 side = 1 if once else samples
+                u, v = weights(edges, n, x, y)
                 tr, tg, tb, ta, light, gloss = _tinted(
-                    looked_at, material, corners, edges, n, f, x, y, to_lens, sky
+                    looked_at, material, corners, f, u, v, x, y, to_lens, sky
                 )
             red = green = blue = alpha = np.float32(0)
             for i in range(row * samples, row * samples + side):
@@ -293,11 +292,12 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                         material = materials[face_material[f]]
                         if side > 1 or not alike:
                             x, y = (j + 0.5) * step, (i + 0.5) * step
+                            u, v = weights(edges, n, x, y)
                         if not alike:
                             tr, tg, tb, ta, light, gloss = _tinted(
-                                looked_at, material, corners, edges, n, f, x, y, to_lens, sky
+                                looked_at, material, corners, f, u, v, x, y, to_lens, sky
                             )
-                        r, g, b, a = _textured(material, texels, corners, edges, n, f, x, y, tr, tg, tb, ta)
+                        r, g, b, a = _textured(material, texels, corners, f, u, v, tr, tg, tb, ta)
                         r, g, b = _lit(material, r, g, b, a, light, gloss)
                         red, green, blue = red + clear * r, green + clear * g, blue + clear * b
                         alpha += clear * a
