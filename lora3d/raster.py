@@ -20,8 +20,6 @@ from lora3d.texels import ALPHA, U, V, coverage, helper, kernel
 XW, YW, W, Z, X, Y = range(6)
 # Stands for "more than 0" in a comparison by ≥.
 TINY = 1e-300
-# What the corners of a face hold that nobody asks.
-NONE = np.float32(0), np.float32(0), np.float32(0)
 # Rows of a triangle up to this many samples wide are tried whole: to narrow them would cost more.
 NARROW = 4
 
@@ -140,17 +138,6 @@ def set_up(scene, points, near, size, density):
     return face[:n], edges[:n], depth[:n], box[:n]
 
 
-@kernel
-def extent(box):
-    """What all boxes (n, 4) of `Triangles` cover together: least and greatest x, then y."""
-    x_min = y_min = np.inf
-    x_max = y_max = -np.inf
-    for n in range(len(box)):
-        x_min, x_max = min(x_min, box[n, 0]), max(x_max, box[n, 1])
-        y_min, y_max = min(y_min, box[n, 2]), max(y_max, box[n, 3])
-    return x_min, x_max, y_min, y_max
-
-
 @helper
 def _least(a, b):
     """The least value of a x + b y + c that is inside: on the line itself the top-left rule decides."""
@@ -211,18 +198,14 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     for n in range(len(face)):
         y0, y1 = _samples(box[n, 2], box[n, 3], density, count)
         first, end = _samples(box[n, 0], box[n, 1], density, count)
-        if y0 >= y1 or first >= end:
-            continue
         f = np.uint64(face[n])
         material, least_alpha = materials[face_material[f]], cutoff[face_material[f]]
-        if alpha_range[f, 1] < least_alpha:
+        if y0 >= y1 or first >= end or alpha_range[f, 1] < least_alpha:
             continue
         if alpha_range[f, 0] >= least_alpha:  # solid all over: nothing to ask
             least_alpha = np.float32(-1)
-        tints = us = vs = NONE
-        if least_alpha >= 0:
-            tints = _three(corners, f, ALPHA, material.alpha)
-            us, vs = _three(corners, f, U, np.float32(1)), _three(corners, f, V, np.float32(1))
+        tints = _three(corners, f, ALPHA, material.alpha)
+        us, vs = _three(corners, f, U, 1), _three(corners, f, V, 1)
         a0, b0, c0 = edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2]
         a1, b1, c1 = edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2]
         a2, b2, c2 = edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2]

@@ -250,7 +250,7 @@ def _window(box: Array, size: int) -> tuple[int, int, int, int]:
     """Rows (from, to) and columns (from, to) of the pixels that boxes (n, 4) of `raster.Triangles` touch."""
     if not len(box):
         return 0, 0, 0, 0
-    x_min, x_max, y_min, y_max = raster.extent(box)
+    x_min, x_max, y_min, y_max = box[:, 0].min(), box[:, 1].max(), box[:, 2].min(), box[:, 3].max()
     rows = int(max(y_min, 0)), math.ceil(min(y_max, size))
     return *rows, int(max(x_min, 0)), math.ceil(min(x_max, size))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lora3d.adapter import attach, networks, use_adapters
 from lora3d.base import Base
-from lora3d.device import require_compiler
+from lora3d.device import require_compiler, return_freed_memory
 from lora3d.errors import InputError
 from lora3d.lora_linear import use_lora_linear
 from lora3d.recipe import TrainConfig
@@ -70,6 +70,7 @@ def prepare(base: Base, config: TrainConfig) -> State:
     for network in networks(base).values():
         use_lora_linear(network)
     if config.checkpointing:
+        return_freed_memory()
         base.network.enable_gradient_checkpointing()
     if config.compile:
         require_compiler(base.device)

@@ -41,7 +41,7 @@ from lora3d.checkpoint import (
     trim_log,
 )
 from lora3d.dataset import Dataset, read_dataset
-from lora3d.device import autocast, choose_device, choose_dtype, return_freed_memory
+from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.diffusion import loss_weight, masked_mse, mix, target
 from lora3d.errors import InputError
 from lora3d.estimate import require_memory
@@ -182,8 +182,6 @@ def open_base(
     dtype = choose_dtype(crew.device, config.precision) if then is None else getattr(torch, then["precision"])
     dtype = broadcast_object_list([dtype])[0]
     require_memory(config, dataset.grid, crew.device, dtype)
-    if config.checkpointing:
-        return_freed_memory()
     base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype)
     require_same_grid(dataset.grid, f"dataset {dataset.path.name}", base.grid, f"base {base.name!r}")
     if crew.is_main_process:

@@ -173,10 +173,8 @@ class PlainAttention:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         q = attn.head_to_batch_dim(attn.to_q(hidden_states))
         k, v = (attn.head_to_batch_dim(to(context)) for to in (attn.to_k, attn.to_v))
-        empty = torch.empty(len(q), q.shape[1], k.shape[1], dtype=q.dtype, device=q.device)
-        scores = torch.baddbmm(empty, q, k.transpose(1, 2), beta=0, alpha=attn.scale)
-        with torch.autocast(scores.device.type, enabled=False):
-            share = scores.softmax(-1)
+        with torch.autocast(q.device.type, enabled=False):
+            share = attn.get_attention_scores(q, k)
         found = attn.batch_to_head_dim(torch.bmm(share, v))
         return attn.to_out[1](attn.to_out[0](found))
 
