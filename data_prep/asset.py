@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterable
@@ -16,14 +15,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from lora3d.camera import Array, Camera
+from lora3d.camera import Array, viewpoint
 from lora3d.data_prep.captions import Captioner, describe
 from lora3d.data_prep.drawings import BLUEPRINT, draw, draw_blueprint, random_camera
-from lora3d.data_prep.match import POOR_IOU, Fit, Gallery, fit_view, make_gallery, turn_for
+from lora3d.data_prep.match import Fit, Gallery, fit_view, make_gallery, turn_for
 from lora3d.data_prep.shapes import Look, is_box, look_of, turn_tiles
 from lora3d.data_prep.sheets import show_sheets
 from lora3d.data_prep.sources import Asset, Drawing
-from lora3d.dataset_rows import Row, encode_rows, to_bytes
+from lora3d.dataset_rows import BLUEPRINT_SHEET, POOR_IOU, Row, encode_rows, to_bytes
 from lora3d.drawing import COVERED, fit_reference, read_drawing, remove_paper
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
@@ -235,15 +234,10 @@ def _rendered(task: Task, mesh: Mesh) -> Reference:
     if style == BLUEPRINT:
         # Cut out as the artist's own sheet will be.
         sheet = cropped(remove_paper(draw_blueprint(mesh, size=size, seed=pen)))
-        return Reference("rendered", to_bytes(sheet), 0.0, 0.0)
-    azimuth, elevation = _angles(camera)
+        return Reference(BLUEPRINT_SHEET, to_bytes(sheet), 0.0, 0.0)
+    azimuth, elevation = viewpoint(camera)
     pixels = to_bytes(cropped(draw(mesh, camera, style, size=size, seed=pen)))
     return Reference("rendered", pixels, round(azimuth % 360, 2), round(elevation, 2))
-
-
-def _angles(camera: Camera) -> tuple[float, float]:
-    back = camera.matrix[:3, 2]
-    return math.degrees(math.atan2(back[0], -back[1])), math.degrees(math.asin(np.clip(back[2], -1, 1)))
 
 
 def cropped(rgba: Array) -> Array:
@@ -332,7 +326,7 @@ def with_reference(grid: ViewGrid, tiles: Array, pixels: Array) -> Array:
 def row_ids(file: str, references: list[Reference]) -> list[str]:
     """One id a drawing, fit for file names: the model's path and, if drawn, the drawing's."""
     model = _slug(str(Path(file).with_suffix("")))
-    if len(references) == 1 and references[0].drawing == "rendered":
+    if len(references) == 1 and references[0].drawing in ("rendered", BLUEPRINT_SHEET):
         return [f"{model}-{_mark(file)}"]
     return [
         f"{model}.{_slug(str(Path(r.drawing).with_suffix('')))}-{_mark(f'{file} {i} {r.drawing}')}"

@@ -36,12 +36,13 @@ class Statement(NamedTuple):
 
 
 _NAMES = """
-    CC0-1.0 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-4.0 CC-BY-NC-SA-4.0 CC-BY-ND-4.0
-    CC-BY-NC-ND-4.0 MIT Apache-2.0 BSD-2-Clause BSD-3-Clause ISC Zlib Unlicense 0BSD MPL-2.0 OGA-BY-3.0
+    CC0-1.0 MIT Apache-2.0 BSD-2-Clause BSD-3-Clause ISC Zlib Unlicense 0BSD MPL-2.0 OGA-BY-3.0
     GPL-2.0-only GPL-2.0-or-later GPL-3.0-only GPL-3.0-or-later LGPL-2.1-only LGPL-3.0-only AGPL-3.0-only
     WTFPL
 """
-_KNOWN = tuple(_NAMES.split())
+_CC_KINDS = ("BY", "BY-SA", "BY-NC", "BY-ND", "BY-NC-SA", "BY-NC-ND")
+_CC_NAMES = (f"CC-{kind}-{version}" for kind in _CC_KINDS for version in ("1.0", "2.0", "2.5", "3.0", "4.0"))
+_KNOWN = (*_NAMES.split(), *_CC_NAMES)
 # Not every identifier of SPDX's list, but none that is plain words: a version, or a name of one's own.
 _SPDX_LIKE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*-\d[A-Za-z0-9.-]*|LicenseRef-[A-Za-z0-9.-]+")
 _ALIASES = {

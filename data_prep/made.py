@@ -47,4 +47,7 @@ def make_row(seed: int, grid: ViewGrid, assembly_share: float) -> Row:
         source="procedural",
         glb=glb_bytes(turn(mesh, 90.0 * side), name=example.caption),
         file=f"{name}.glb",
+        azimuth_deg=(float(example.viewpoints[0, 0]) + 90.0 * side) % 360,
+        elevation_deg=float(example.viewpoints[0, 1]),
+        turn_deg=90.0 * side,
     )

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lora3d.camera import Array, Camera, orbit
+from lora3d.camera import Array, Camera, nearest_side, orbit
 from lora3d.data_prep.match_kernels import compare, features
 from lora3d.drawing import fit_reference
 from lora3d.grid import PRESETS, ViewGrid
@@ -39,7 +39,6 @@ COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
 # Shading changes brightness, and a drawn outline is no inner edge: brightness counts less than hue, and this
 # many pixels along the outline do not count.
 BRIGHTNESS, RIM = 0.3, 2
-POOR_IOU = 0.8
 
 _FRAME = PRESETS["box6"].with_tile(SIZE)
 
@@ -149,15 +148,6 @@ def _improve(mesh: Mesh, fit: Fit, step: float, stated: tuple[bool, bool], targe
     return max(
         [fit, *_judge(_render_frames(mesh, views, SIZE), views, target)], key=lambda found: found.score
     )
-
-
-def nearest_side(azimuth_deg: float) -> float:
-    """The multiple of 90° nearest to an azimuth, in [0, 360).
-
-    A drawing from a corner is as near to two sides. To be the same for all of them whatever the last digit
-    of a fit, what is up to 50° counter-clockwise of a side still belongs to it: corners are seen from +45°.
-    """
-    return 90.0 * (math.ceil((azimuth_deg - 50.0) / 90.0) % 4)
 
 
 def turn_for(grid: ViewGrid, azimuth_deg: float) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from lora3d.data_prep.metadata import read_metadata
+from lora3d.drawing import PLACE
 from lora3d.errors import InputError
 from lora3d.mtl import text_of
 
@@ -33,7 +34,6 @@ UNREADABLE = {
     **dict.fromkeys(_ARCHIVES.split(), "an archive: unpack it first"),
 }
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-_PLACE = re.compile(r"(?P<file>.+?)@(?P<az>[-+]?\d+(?:\.\d+)?)(?:,(?P<el>[-+]?\d+(?:\.\d+)?))?")
 _NUMBERED = re.compile(r"(?P<stem>.*?)[-_. ]*(?P<index>\d+)")
 
 
@@ -250,7 +250,7 @@ def _asset(file: str, fields: dict[str, str], root: Path, spelled: dict[str, str
 def _drawing(entry: str, root: Path, spelled: dict[str, str]) -> Drawing:
     """``file`` or ``file@AZ`` or ``file@AZ,EL``. Raises InputError, for a file that is not there too."""
     file, place = _inside(root, entry, spelled), None
-    if not (root / file).is_file() and (place := _PLACE.fullmatch(entry)):
+    if not (root / file).is_file() and (place := PLACE.fullmatch(entry)):
         file = _inside(root, place["file"], spelled)
     if not (root / file).is_file():
         raise InputError("is not there")
@@ -264,7 +264,7 @@ def _drawing(entry: str, root: Path, spelled: dict[str, str]) -> Drawing:
 
 def _placed(root: Path, path: Path, azimuth_deg: float | None = None) -> Drawing:
     """A picture with the angles that its name states, or else this azimuth."""
-    place = _PLACE.fullmatch(path.stem)
+    place = PLACE.fullmatch(path.stem)
     high = float(place["el"]) if place and place["el"] else None
     return Drawing(path.relative_to(root).as_posix(), float(place["az"]) if place else azimuth_deg, high)
 
@@ -277,7 +277,7 @@ def _without_models(root: Path, turntables: bool) -> list[Asset]:
     groups: dict[tuple[Path, str], list[Path]] = {}
     for path in walk(root):
         if _is_picture(root, path):
-            place, numbered = _PLACE.fullmatch(path.stem), _NUMBERED.fullmatch(path.stem)
+            place, numbered = PLACE.fullmatch(path.stem), _NUMBERED.fullmatch(path.stem)
             stem = place["file"] if place else numbered["stem"] if turntables and numbered else path.name
             groups.setdefault((path.parent, stem), []).append(path)
     assets = []
@@ -325,7 +325,7 @@ def _pictures(root: Path, models: set[str]) -> dict[str, list[Drawing]]:
     by_stem: dict[str, list[tuple[Path, Drawing]]] = {}
     for path in walk(root):
         if _is_picture(root, path):
-            place = _PLACE.fullmatch(path.stem)
+            place = PLACE.fullmatch(path.stem)
             drawing = replace(_placed(root, path), by_name=True)
             by_stem.setdefault(_plain(place["file"] if place else path.stem), []).append((path, drawing))
     homes = {((root / m).parent, _plain(Path(m).stem)) for m in models}

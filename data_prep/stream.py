@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from queue import Full
 
 import numpy as np
 
-from lora3d.camera import Array
+from lora3d.camera import Array, viewpoint
 from lora3d.data_prep.drawings import draw, random_camera
 from lora3d.data_prep.procedural import make_shape
-from lora3d.drawing import fit_reference
+from lora3d.drawing import fit_reference, frame_projection
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
 from lora3d.mesh import turn
@@ -46,6 +46,9 @@ class Example:
         views: (columns − 1, t, t, 4) uint8; rgb and depth as drawn in the grid, one a camera.
         drawings: (r, t, t, 4) uint8; rgb over the background, and coverage.
         sides: (r,) int; the drawing shows the side at azimuth 90°·side.
+        viewpoints: (r, 2) float32; azimuth and elevation in degrees that it was seen from, in that side's frame.
+        projections: (r, 3, 4) float32; from that frame to the drawing's tile, see
+            `lora3d.drawing.frame_projection`.
     """
 
     seed: int
@@ -54,6 +57,8 @@ class Example:
     views: Array
     drawings: Array
     sides: Array
+    viewpoints: Array
+    projections: Array
 
 
 def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share: float = 0.6) -> Example:
@@ -67,16 +72,13 @@ def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share
     # A named thing is mostly drawn from its front; an assembly has none.
     front = 0.25 if shape.family == "assembly" else 0.6
     sides = np.where(rng.random(drawings) < front, 0, rng.integers(0, 4, drawings))
-    pictures = []
+    pictures, viewpoints, projections = [], [], []
     for side in sides:
         style = rng.choice(list(STYLE_SHARES), p=list(STYLE_SHARES.values()))
-        rgba = draw(
-            turn(shape.mesh, 90.0 * side),
-            random_camera(rng),
-            str(style),
-            size=96,
-            seed=int(rng.integers(2**31)),
-        )
+        camera, turned = random_camera(rng), turn(shape.mesh, 90.0 * side)
+        rgba = draw(turned, camera, str(style), size=96, seed=int(rng.integers(2**31)))
+        viewpoints.append(viewpoint(camera))
+        projections.append(frame_projection(grid, rgba, camera))
         rgb, alpha = fit_reference(grid, rgba)
         pictures.append(np.concatenate([rgb, alpha[..., None]], axis=-1))
     return Example(
@@ -86,6 +88,8 @@ def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share
         _to_bytes(views),
         _to_bytes(np.stack(pictures)),
         sides.astype(np.int64),
+        np.array(viewpoints, np.float32),
+        np.stack(projections).astype(np.float32),
     )
 
 
@@ -101,7 +105,7 @@ def require_box(grid: ViewGrid) -> None:
 
 def stream_examples(
     grid: ViewGrid, *, start: int, workers: int, drawings: int, assembly_share: float, ahead: int = 64
-) -> Iterator[Example]:
+) -> Generator[Example]:
     """Examples start, start + 1, … from ``workers`` processes, in whatever order they are ready, without end.
 
     The processes end with the iterator (close it) or with their parent.
@@ -137,3 +141,4 @@ def _produce(queue, grid: ViewGrid, start: int, step: int, drawings: int, assemb
         except Full:
             continue
         seed, example = seed + step, None
+    queue.cancel_join_thread()  # nor does it take what was put already, which the end would wait for

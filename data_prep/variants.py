@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lora3d.camera import Array
+from lora3d.camera import Array, viewpoint
 from lora3d.data_prep.drawings import draw, random_camera
 from lora3d.drawing import fit_reference
 from lora3d.grid import ViewGrid
@@ -23,18 +23,25 @@ STRETCH = 1.25  # of each axis, up or down, at most
 STYLES = {"render": 0.45, "shaded": 0.2, "soft": 0.15, "flat": 0.1, "toon": 0.1}
 
 
-def make_variants(glb: bytes, grid: ViewGrid, count: int, seed: int) -> Array:
-    """``count`` variants of a model as tiles (count, cells, t, t, 3) float32; the same for the same seed."""
+def make_variants(
+    glb: bytes, grid: ViewGrid, count: int, seed: int
+) -> tuple[Array, list[tuple[float, float]]]:
+    """``count`` variants of a model as tiles (count, cells, t, t, 3) float32; the same for the same seed.
+
+    And where each was drawn from: azimuth and elevation in degrees, in the grid's frame.
+    """
     mesh = load_glb_bytes(glb)
     digest = int.from_bytes(hashlib.sha256(glb).digest()[:8], "big")
-    return np.stack([_variant(mesh, grid, np.random.default_rng([seed, digest, k])) for k in range(count)])
+    made = [_variant(mesh, grid, np.random.default_rng([seed, digest, k])) for k in range(count)]
+    return np.stack([tiles for tiles, _ in made]), [seen for _, seen in made]
 
 
-def _variant(mesh: Mesh, grid: ViewGrid, rng: np.random.Generator) -> Array:
+def _variant(mesh: Mesh, grid: ViewGrid, rng: np.random.Generator) -> tuple[Array, tuple[float, float]]:
     mesh = turn(stretch(mesh, STRETCH ** rng.uniform(-1, 1, 3)), 90.0 * int(rng.integers(4)))
     tiles = render_tiles(mesh, grid)
     style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
-    rgba = draw(mesh, random_camera(rng), style, size=2 * grid.tile, seed=int(rng.integers(2**31)))
+    camera = random_camera(rng)
+    rgba = draw(mesh, camera, style, size=2 * grid.tile, seed=int(rng.integers(2**31)))
     rgb, alpha = fit_reference(grid, rgba)
     for cells, picture in (
         (grid.indices("reference"), rgb),
@@ -42,7 +49,7 @@ def _variant(mesh: Mesh, grid: ViewGrid, rng: np.random.Generator) -> Array:
     ):
         for i in cells:
             tiles[i] = picture
-    return tiles
+    return tiles, viewpoint(camera)
 
 
 def stretch(mesh: Mesh, factors: Array) -> Mesh:

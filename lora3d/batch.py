@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lora3d import metrics
 from lora3d.camera import Array
-from lora3d.drawing import read_tiles
+from lora3d.drawing import read_tiles, split_viewpoint
 from lora3d.errors import InputError, first_line
 from lora3d.export import require_spared, safe_name
 from lora3d.formats import Pivot
@@ -38,7 +38,7 @@ CAPTION = 14  # pixels above each
 class Job:
     """One line of the list: a drawing, a sentence or both; ``name`` is that of its files.
 
-    ``source`` is the list's file.
+    ``source`` is the list's file; ``seen_deg`` is where the drawing was seen from, if that is said.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Job:
     prompt: str
     seed: int
     source: Path | None = None
+    seen_deg: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ class Outcome:
 def read_jobs(path: Path) -> list[Job]:
     """The lines of a CSV with the columns image, prompt, name and seed; the first or the second is needed.
 
-    Pictures are named relative to the file. Names default to the picture's; those that are taken are
-    numbered, whatever their case. Raises InputError for a file that is no such list.
+    Pictures are named relative to the file, as name@AZ,EL where it is known from where they were seen. Names
+    default to the picture's; those that are taken are numbered, whatever their case. Raises InputError for a file
+    that is no such list.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -91,12 +93,17 @@ def read_jobs(path: Path) -> list[Job]:
             raise InputError(
                 f"{path}: line {number + 1}: seed must be a whole number under 2^63, found {seed[:30]!r}"
             )
-        image = path.parent / cells["image"] if cells.get("image") else None
+        image, seen_deg = None, None
+        try:
+            if cells.get("image"):
+                image, seen_deg = split_viewpoint(path.parent / cells["image"])
+        except InputError as error:
+            raise InputError(f"{path}: line {number + 1}: {error}") from error
         stem = safe_name(cells.get("name") or (image.stem if image else f"row-{number:04}"))
         numbered = chain([stem], (f"{stem}-{i}" for i in count(2)))
         name = next(n for n in numbered if n.casefold() not in used)
         used.add(name.casefold())
-        jobs.append(Job(name, image, cells.get("prompt", ""), int(seed), path))
+        jobs.append(Job(name, image, cells.get("prompt", ""), int(seed), path, seen_deg))
     return jobs
 
 
@@ -203,8 +210,15 @@ def _look_up(
     """What an earlier run made of a job, or the job with its drawing read."""
     if job.image is None and not job.prompt:
         raise InputError("neither image nor prompt is given")
-    reference = None if job.image is None else generator.reference(job.image)
-    record = generator.record(job.image, job.prompt or None, seed=job.seed, steps=steps, guidance=guidance)
+    reference = None if job.image is None else generator.reference(job.image, job.seen_deg)
+    record = generator.record(
+        job.image,
+        job.prompt or None,
+        seed=job.seed,
+        steps=steps,
+        guidance=guidance,
+        seen_deg=job.seen_deg,
+    )
     record |= form
     return _kept(out, job.name, record) or Waiting(job, reference, record)
 
@@ -258,8 +272,14 @@ def _write_results(outcomes: list[Outcome], jobs: list[Job], out: Path) -> None:
         writer.writeheader()
         for outcome, job in zip(outcomes, jobs, strict=True):
             writer.writerow(
-                asdict(outcome) | {"image": job.image or "", "prompt": job.prompt, "seed": job.seed}
+                asdict(outcome) | {"image": _spelled(job), "prompt": job.prompt, "seed": job.seed}
             )
+
+
+def _spelled(job: Job) -> str:
+    """The drawing as the list may name it."""
+    place = "" if job.seen_deg is None else "@{:g},{:g}".format(*job.seen_deg)
+    return f"{job.image or ''}{place}"
 
 
 def write_sheet(outcomes: list[Outcome], grid: ViewGrid, out: Path) -> None:

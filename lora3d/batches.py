@@ -16,8 +16,8 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
     """Step ``step``'s batch; a function of (seed, step) and the rows alone.
 
     Returns ``rows`` (b,), ``noise`` (b, slots, c, h, w), ``t`` (b,), ``silent`` (b,) bool: the sentence is left
-    out, ``known`` (b, slots) bool and ``weight`` (b, slots). Rows come in shuffled rounds, so that each is seen
-    equally often; variants take every other place.
+    out, ``known`` (b, slots) bool, ``seen`` (b, 2) as in `Cached` and ``weight`` (b, slots). Rows come in shuffled
+    rounds, so that each is seen equally often; variants take every other place.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     n = config.batch
@@ -28,6 +28,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
         noise += config.noise_offset * torch.randn(*noise.shape[:3], 1, 1, generator=generator)
     silent = torch.rand(n, generator=generator) < config.caption_dropout
     unseen = torch.rand(n, generator=generator) < config.reference_dropout
+    unsaid = torch.rand(n, generator=generator) < config.viewpoint_dropout
     drawn, weight = slot_weights(rows, picked, config)
     known = drawn & ~unseen[:, None]
     return {
@@ -37,6 +38,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
         # An example with neither would teach only what the base says unasked; a sentence stays then.
         "silent": silent & known.any(1),
         "known": known,
+        "seen": rows.seen[picked].masked_fill(unsaid[:, None], torch.nan),
         "weight": weight * ~known,
     }
 

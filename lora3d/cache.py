@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lora3d.base import Base, cache_folder
 from lora3d.base.text import Text, join_texts
+from lora3d.camera import Array
 from lora3d.dataset import Dataset
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig
@@ -34,6 +35,7 @@ class Cached:
         said: (n,) int64, each row's sentence in ``texts``.
         texts: the different sentences, embedded; the first is the empty one.
         slots: what each slot shows; see `lora3d.base.Base.slot_channels`.
+        seen: (n, 2) float32, where the drawings were seen from, in degrees in the grid's frame; NaN where not known.
         sentences: what ``texts`` says, for text encoders that learn.
         plain: (n,) int64, each row's sentence without the trigger, where ``prior`` asks for it.
         truth: (n, slots) bool, where any row has slots that nobody knows; see `lora3d.dataset_rows.Row`.
@@ -45,6 +47,7 @@ class Cached:
     texts: Text
     own: int
     slots: tuple[str, ...]
+    seen: Tensor
     sentences: tuple[str, ...] = ()
     plain: Tensor | None = None
     truth: Tensor | None = None
@@ -65,6 +68,7 @@ class Cached:
             ids=[self.ids[i] for i in index],
             latents=self.latents[where],
             said=self.said[where],
+            seen=self.seen[where],
             plain=None if self.plain is None else self.plain[where],
             truth=None if self.truth is None else self.truth[where],
             own=sum(i < self.own for i in index),
@@ -101,12 +105,13 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     # Text encoders run in the base's precision; the codec is always in float32.
     mark = _mark(base.revision, str(base.network.dtype), different)
     texts = _cached(mark + "-texts", lambda: _embed(base, different))
-    latents = torch.zeros(0, *base.latent_shape, dtype=torch.half)
+    latents, seen = torch.zeros(0, *base.latent_shape, dtype=torch.half), torch.zeros(0, 2)
     if own:
         chosen = {row["id"] for row in models} if variants else set()
         what = [dataset.content_hash, base.revision, split, *([variants, config.seed] if variants else [])]
         encode = _encode(base, dataset, split, chosen, variants, config.seed)
-        latents = _cached(_mark(*what), lambda: {"latents": _finite(torch.cat(list(encode)), ids)})["latents"]
+        kept = _cached(_mark("seen", *what), lambda: _joined(encode, ids))
+        latents, seen = kept["latents"], kept["seen"]
     place = {caption: i for i, caption in enumerate(different)}
     index, beside = (torch.tensor([place[c] for c in words], dtype=torch.long) for words in (captions, plain))
     return Cached(
@@ -116,6 +121,7 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
         texts=Text(texts["tokens"], texts.get("pooled")),
         own=len(own),
         slots=base.slot_channels,
+        seen=seen,
         sentences=tuple(different),
         plain=beside if plain else None,
         truth=_slot_truth([row["truth"] for row in own], len(ids), base.slots),
@@ -178,6 +184,11 @@ def _embed(base: Base, sentences: list[str]) -> dict[str, Tensor]:
     return found
 
 
+def _joined(parts: Iterator[tuple[Tensor, Tensor]], ids: list[str]) -> dict[str, Tensor]:
+    latents, seen = (torch.cat(part) for part in zip(*parts, strict=True))
+    return {"latents": _finite(latents, ids), "seen": seen}
+
+
 def _finite(latents: Tensor, ids: list[str]) -> Tensor:
     bad = [i for i, x in zip(ids, latents, strict=True) if not torch.isfinite(x).all()]
     if bad:
@@ -190,27 +201,33 @@ def _finite(latents: Tensor, ids: list[str]) -> Tensor:
 
 def _encode(
     base: Base, dataset: Dataset, split: str, chosen: set[str], variants: int, seed: int
-) -> Iterator[Tensor]:
-    """Latents of the rows in batches, then those of the chosen rows' variants."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Latents of the rows and where they were seen from, in batches; then those of the chosen rows' variants."""
     tiles: list[np.ndarray] = []
+    seen: list[tuple[float, float]] = []
     models: list[bytes] = []
+
+    def encoded(pictures: Array, viewpoints: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor]:
+        return base.encode(torch.from_numpy(pictures)).half().cpu(), torch.tensor(viewpoints)
+
     try:
         for row in dataset.rows(split):
             tiles.append(row.tiles)
+            seen.append(row.seen_deg or (np.nan, np.nan))
             if row.id in chosen:
                 models.append(row.glb)
             if len(tiles) == 16:
-                yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
-                tiles = []
+                yield encoded(np.stack(tiles), seen)
+                tiles, seen = [], []
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"dataset {dataset.path} cannot be read to its end ({error}): make it anew with `lora3d prep`"
         ) from error
     if tiles:
-        yield base.encode(torch.from_numpy(np.stack(tiles))).half().cpu()
+        yield encoded(np.stack(tiles), seen)
     if models:  # what renders is loaded for them alone
         from lora3d.data_prep.variants import make_variants
     for glb in models:
-        made = torch.from_numpy(make_variants(glb, base.grid, variants, seed))
-        for part in made.split(16):
-            yield base.encode(part).half().cpu()
+        made, viewpoints = make_variants(glb, base.grid, variants, seed)
+        for i in range(0, variants, 16):
+            yield encoded(made[i : i + 16], viewpoints[i : i + 16])

@@ -110,6 +110,19 @@ def project(camera: Camera, points: Array) -> tuple[Array, Array]:
     return np.stack([(x + 1) / 2, (1 - y) / 2], axis=1), depth
 
 
+def projection(camera: Camera) -> Array:
+    """The homogeneous matrix m (3, 4) float64 of `project`: (x, y) = (m @ (p, 1))[:2] / (m @ (p, 1))[2].
+
+    Scaled so that m[2, 3] is 1: the world's origin must lie before a perspective camera.
+    """
+    pose = camera.matrix
+    rotation, shift = pose[:3, :3].T, -pose[:3, :3].T @ pose[:3, 3]
+    local = np.concatenate([rotation, shift[:, None]], axis=1)
+    w = np.array([0.0, 0.0, 0.0, 1.0]) if camera.ortho_scale is not None else -local[2]
+    rows = np.stack([local[0] / camera.half_extent + w, w - local[1] / camera.half_extent, 2 * w]) / 2
+    return rows / rows[2, 3]
+
+
 def rays(camera: Camera, size: int) -> tuple[Array, Array]:
     """Origins and directions, each (size, size, 3) float64, through the pixels' centres.
 
@@ -127,6 +140,21 @@ def rays(camera: Camera, size: int) -> tuple[Array, Array]:
         origins = np.broadcast_to(pose[:3, 3], plane.shape)
         directions = (plane + forward) @ pose[:3, :3].T
     return np.ascontiguousarray(origins), np.ascontiguousarray(directions)
+
+
+def viewpoint(camera: Camera) -> tuple[float, float]:
+    """Azimuth and elevation in degrees that an upright camera looks from; the inverse of `orbit`."""
+    right, back = camera.matrix[:3, 0], camera.matrix[:3, 2]
+    return math.degrees(math.atan2(right[1], right[0])), math.degrees(math.asin(min(1.0, max(-1.0, back[2]))))
+
+
+def nearest_side(azimuth_deg: float) -> float:
+    """The multiple of 90° nearest to an azimuth, in [0, 360).
+
+    A drawing from a corner is as near to two sides. To be the same for all of them whatever the last digit
+    of a fit, what is up to 50° counter-clockwise of a side still belongs to it: corners are seen from +45°.
+    """
+    return 90.0 * (math.ceil((azimuth_deg - 50.0) / 90.0) % 4)
 
 
 def turn_z(azimuth_deg: float) -> Array:

@@ -139,6 +139,9 @@ def _add_eval(commands: Any) -> None:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--limit", type=int, help="at most so many held-out assets")
     evaluate.add_argument("--steps", type=int, help="denoising steps")
+    evaluate.add_argument(
+        "--guess-viewpoints", action="store_true", help="do not tell the base where drawings were seen from"
+    )
     evaluate.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
 
 
@@ -258,6 +261,7 @@ def run_eval(args: argparse.Namespace) -> dict[str, Any]:
         limit=args.limit,
         steps=args.steps,
         precision=args.precision,
+        stated=not args.guess_viewpoints,
         progress=not args.json,
     )
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def add_generate(add: Callable[..., argparse.ArgumentParser], commands: Any) -> None:
     generate = add("generate", run_generate, "a drawing or a sentence to views and a textured mesh", commands)
     _add_model_flags(generate)
-    generate.add_argument("--image", type=Path, help="a drawing on transparent or plain ground")
+    generate.add_argument(
+        "--image",
+        metavar="PNG[@AZ,EL]",
+        help="a drawing on transparent or plain ground; seen from azimuth AZ and elevation EL, if that is known",
+    )
     add_matting(generate)
     generate.add_argument("--prompt", help="a sentence")
     generate.add_argument(
@@ -45,10 +49,11 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_generate(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.drawing import read_drawing
+    from lora3d.drawing import read_drawing, split_viewpoint
 
-    if args.image is not None:
-        read_drawing(args.image, args.matting)  # a bad picture is found before seconds are spent on loading
+    image, seen_deg = (None, None) if args.image is None else split_viewpoint(args.image)
+    if image is not None:
+        read_drawing(image, args.matting)  # a bad picture is found before seconds are spent on loading
     given = files_and_weights(args.adapter)
     check_terms(list(given), args.require)
     adapters: dict[str | Path, float] = {file: weight for file, weight in given.items()}
@@ -59,15 +64,16 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.export import require_spared
     from lora3d.generate import written
 
-    inputs = [*map(Path, adapters), *([args.image] if args.image else [])]
+    inputs = [*map(Path, adapters), *([image] if image else [])]
     require_spared(written(args.out, "generation", args.format), inputs)
     generator = _load(args, adapters)
     made = generator.generate(
-        args.image,
+        image,
         args.prompt,
         seed=args.seed,
         steps=args.steps,
         guidance=args.guidance,
+        seen_deg=seen_deg,
     )
     file = made.save(args.out, "generation", args.format, pivot=args.pivot, size=args.size)
     return {

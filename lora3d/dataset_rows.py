@@ -19,6 +19,8 @@ from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, pack, unpack
 
 MAX_REFERENCE = 4096  # pixels a side; a stored drawing larger than that is not ours
+BLUEPRINT_SHEET = "rendered as a blueprint"  # what such a row calls its drawing
+POOR_IOU = 0.8  # of drawing and model: below it, another model or another viewpoint
 
 # Of PNG: the filter "up", the colour types by channels; and how hard zlib tries.
 _UP, _COLOUR, _LEVEL = 2, {3: 2, 4: 6}, 3
@@ -66,8 +68,9 @@ class Row:
         glb: the model as binary glTF, turned and normalised as the views are; empty where there is none.
         file: the model's path inside the source folder; rows of one model share it. Without a model, the
             picture's.
-        drawing: the drawing's path inside the source folder, or ``rendered``.
-        azimuth_deg, elevation_deg: where the drawing was seen from, in the model's own frame.
+        drawing: the drawing's path inside the source folder, ``rendered``, or `BLUEPRINT_SHEET`.
+        azimuth_deg, elevation_deg: where the drawing was seen from, in the model's own frame; a base is told so, see
+            `seen_deg`.
         turn_deg: what of the model's own azimuth became the grid's front.
         reference_iou: silhouette IoU of drawing and model seen from there, in [0, 1]; None if rendered.
         warnings: for a person; empty if there are none.
@@ -97,6 +100,17 @@ class Row:
     reference: Array | None = None
     truth: tuple[bool, ...] | None = None
     content_hash: str = ""
+
+    @property
+    def seen_deg(self) -> tuple[float, float] | None:
+        """Azimuth and elevation that the drawing was seen from, in the grid's frame.
+
+        None where nobody knows: without a model, for a sheet of several views, where it hardly fits its model.
+        """
+        poor = self.reference_iou is not None and self.reference_iou < POOR_IOU
+        if self.truth is not None or poor or self.drawing == BLUEPRINT_SHEET:
+            return None
+        return (self.azimuth_deg - self.turn_deg + 180) % 360 - 180, self.elevation_deg
 
 
 def encode_rows(rows: list[Row], grid: ViewGrid) -> pa.Table:

@@ -18,7 +18,7 @@ from lora3d.data_prep.folder import prep
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.device import measure_gflops
 from lora3d.errors import InputError
-from lora3d.evaluate import evaluate_adapter
+from lora3d.evaluate import drawing_of, evaluate_adapter
 from lora3d.generate import Generation, Generator, load, to_image
 from lora3d.mesh import Mesh, load_glb_bytes
 from lora3d.page import Item, Model, portrait, write_page
@@ -121,11 +121,7 @@ def make_items(dataset: Dataset, adapter: Path, out: Path) -> list[Item]:
 def _answer(generator: Generator, row: Row, out: Path, kind: str) -> Mesh | None:
     """The mesh for a held-out drawing, its GLB written; None where the answer shows no object."""
     grid = generator.base.grid
-    reference = (
-        row.tiles[grid.indices("reference")[0]],
-        row.tiles[grid.indices("reference_alpha")[0]][..., 0],
-    )
-    tiles = generator.generate_tiles([reference], [row.caption], [0])[0]
+    tiles = generator.generate_tiles([drawing_of(grid, row)], [row.caption], [0])[0]
     made = Generation(tiles, grid, {"base": generator.base.name, "prompt": row.caption, "seed": 0})
     try:
         made.save(out, name=f"{Path(row.file).stem}_{kind}")

@@ -13,12 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from lora3d.dataset import Dataset, read_dataset
-from lora3d.dataset_rows import DatasetError, Row, hash_row
+from lora3d.dataset_rows import BLUEPRINT_SHEET, POOR_IOU, DatasetError, Row, hash_row
 from lora3d.grid import ViewGrid
 from lora3d.trigger import has_words
 
 FEW_ASSETS, FEW_HELD_OUT, MOST_OF_ONE = 12, 8, 0.25
-POOR_IOU = 0.8
 WORDS = 50  # CLIP reads 77 tokens; a word has about one and a half
 # Shares of a picture: less of the background covered than this is nearly blank; more of its border is cut off.
 BLANK, CUT = 0.002, 0.05
@@ -167,7 +166,7 @@ def _origin(dataset: Dataset) -> Iterator[Finding]:
             f"{len(poor)} drawings agree with their model by an IoU below {POOR_IOU}: another model?",
             poor,
         )
-    drawn = sum(row["drawing"] != "rendered" for row in dataset.index)
+    drawn = sum(row["drawing"] not in ("rendered", BLUEPRINT_SHEET) for row in dataset.index)
     if 0 < drawn < len(dataset):
         yield Finding(
             "note", f"{len(dataset) - drawn} of {len(dataset)} references are rendered, the others drawn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import IO
@@ -11,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from scipy import ndimage
 
 from lora3d.assets import to_rgba
-from lora3d.camera import Array
+from lora3d.camera import Array, Camera, projection
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, unpack
 from lora3d.matting import cut_out
@@ -19,6 +20,8 @@ from lora3d.matting import cut_out
 MAX_PIXELS, MAX_SIDE = 64_000_000, 32_768
 MAX_SQUARE = 2**24  # pixels of padded picture that are resampled in one go
 FORMATS = ("PNG", "JPEG", "WEBP")
+# A drawing may say where it was seen from: file@AZ or file@AZ,EL, in degrees.
+PLACE = re.compile(r"(?P<file>.+?)@(?P<az>[-+]?\d+(?:\.\d+)?)(?:,(?P<el>[-+]?\d+(?:\.\d+)?))?")
 COVERED = 0.05  # an alpha above this counts as drawn
 CLEAR = 0.5  # one below this as a hole, where a picture is taken as a whole
 # Alpha tells the object where this share of the picture or of its border is less opaque than that: a tile with
@@ -42,6 +45,22 @@ def read_drawing(source: str | Path | IO[bytes], matting: str | None = None) -> 
         name = getattr(source, "name", source)
         raise InputError(f"{name}: found no object, only background; draw on transparent or plain paper")
     return rgba
+
+
+def split_viewpoint(entry: str | Path) -> tuple[Path, tuple[float, float] | None]:
+    """A drawing's path, and azimuth and elevation in degrees that ``path@AZ,EL`` or a file's own name states.
+
+    Raises InputError where the elevation is missing behind a path.
+    """
+    path = Path(entry)
+    place = PLACE.fullmatch(path.stem if path.exists() else str(entry))
+    if not path.exists() and place:
+        path = Path(place["file"])
+        if place["el"] is None:
+            raise InputError(
+                f"{entry}: say the elevation too, as in {path.name}@{place['az']},20 (quoted where commas separate)"
+            )
+    return path, (float(place["az"]), float(place["el"])) if place and place["el"] else None
 
 
 def _read_picture(source: str | Path | IO[bytes]) -> Array:
@@ -120,15 +139,34 @@ def fit_reference(grid: ViewGrid, rgba: Array) -> tuple[Array, Array]:
     are averaged premultiplied. Returns the tile (t, t, 3) over the background and its coverage (t, t),
     float32. Raises InputError where nothing is drawn.
     """
+    x0, y0, x1, y1 = drawn_box(rgba)
+    crop = rgba[y0:y1, x0:x1]
+    return resample(
+        grid, crop, (crop.shape[1] / 2, crop.shape[0] / 2), max(crop.shape[:2]) / grid.reference_fit
+    )
+
+
+def drawn_box(rgba: Array) -> tuple[int, int, int, int]:
+    """The box (left, top, right, bottom) of what a picture (h, w, 4) shows. Raises InputError where that is nothing."""
     covered = rgba[..., 3] > COVERED
     if not covered.any():
         raise InputError("the drawing shows no object: every pixel is background")
     ys, xs = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
-    box = (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1)
-    crop = rgba[box[1] : box[3], box[0] : box[2]]
-    return resample(
-        grid, crop, (crop.shape[1] / 2, crop.shape[0] / 2), max(crop.shape[:2]) / grid.reference_fit
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+def frame_projection(grid: ViewGrid, rgba: Array, camera: Camera) -> Array:
+    """How the camera that saw a square picture (s, s, 4) projects to the tile that `fit_reference` makes of it.
+
+    A homogeneous matrix (3, 4) float64 like `lora3d.camera.projection`: world points to (x, y) in [0, 1].
+    """
+    x0, y0, x1, y1 = drawn_box(rgba)
+    size, side = len(rgba), max(x1 - x0, y1 - y0) / grid.reference_fit
+    zoom = size / side
+    moved = np.array(
+        [[zoom, 0, 0.5 - (x0 + x1) / 2 / side], [0, zoom, 0.5 - (y0 + y1) / 2 / side], [0, 0, 1]]
     )
+    return moved @ projection(camera)
 
 
 def resample(grid: ViewGrid, rgba: Array, centre: tuple[float, float], side: float) -> tuple[Array, Array]:

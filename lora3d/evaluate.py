@@ -23,7 +23,7 @@ from lora3d import metrics
 from lora3d.camera import Array
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.errors import InputError
-from lora3d.generate import Generator, load
+from lora3d.generate import Generator, Reference, load
 from lora3d.grid import ViewGrid, require_same_grid
 from lora3d.judge import METRICS, SAMPLES, THRESHOLD, Judgement, Lift, Scores, judge
 from lora3d.pool import Pool
@@ -117,11 +117,14 @@ def evaluate_adapter(
     limit: int | None = None,
     steps: int | None = None,
     precision: str = "auto",
+    stated: bool = True,
     lift: Lift = lifting.lift,
     workers: int = 2,
     progress: bool = False,
 ) -> dict[str, Any]:
     """`evaluate` for a dataset folder, a base and one adapter file, each row asked by drawing and caption.
+
+    stated: also by where the drawing was seen from, as the dataset has it; the base guesses that otherwise.
 
     Raises InputError where the dataset's grid is not the base's.
     """
@@ -132,7 +135,7 @@ def evaluate_adapter(
 
     def asked(generator: Generator) -> Generate:
         def generate(rows: list[Row], seed: int) -> Array:
-            drawings = [_drawing(grid, row) for row in rows]
+            drawings = [drawing_of(grid, row, stated=stated) for row in rows]
             captions = [row.caption or None for row in rows]
             seeds = [seed + i for i in range(len(rows))]
             return generator.generate_tiles(drawings, captions, seeds, steps=steps)
@@ -148,6 +151,7 @@ def evaluate_adapter(
         "base": model.name,
         "base_revision": model.revision,
         "steps": steps or model.steps,
+        "viewpoints": "stated" if stated else "guessed",
     }
     settings["precision"] = str(adapted.dtype).removeprefix("torch.")
     for card in adapted.cards.values():
@@ -169,9 +173,12 @@ def evaluate_adapter(
     )
 
 
-def _drawing(grid: ViewGrid, row: Row) -> tuple[Array, Array] | None:
+def drawing_of(grid: ViewGrid, row: Row, *, stated: bool = True) -> Reference | None:
+    """The row's drawing as a generator takes it; its viewpoint too if ``stated``."""
     rgb, alpha = grid.indices("reference"), grid.indices("reference_alpha")
-    return (row.tiles[rgb[0]], row.tiles[alpha[0]][..., 0]) if rgb and alpha else None
+    if not rgb or not alpha:
+        return None
+    return Reference(row.tiles[rgb[0]], row.tiles[alpha[0]][..., 0], row.seen_deg if stated else None)
 
 
 def bootstrap(differences: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from lora3d.adapter import AdapterCard, load_adapter, use_adapters
 from lora3d.adapter_convert import find_card, parent_of
 from lora3d.adapter_license import combine, terms_of
 from lora3d.base import Base, load_base
-from lora3d.camera import Array
+from lora3d.camera import Array, nearest_side
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
@@ -31,7 +31,34 @@ from lora3d.lift import lift
 from lora3d.mesh import Mesh
 from lora3d.trigger import has_words
 
-Reference = tuple[Array, Array]
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A drawing as the grid frames it: see `lora3d.drawing.fit_reference`.
+
+    Attributes:
+        rgb, alpha: (t, t, 3) over the background and (t, t).
+        seen_deg: azimuth and elevation that it was seen from, in the grid's frame; None where nobody said.
+    """
+
+    rgb: Array
+    alpha: Array
+    seen_deg: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is held while the rest is denoised.
+
+    Attributes:
+        clean: (b, slots, c, h, w), clean latents where they are known.
+        known: (b, slots) bool.
+        seen: (b, 2), where the drawings were seen from; see `lora3d.base.Base`.
+    """
+
+    clean: Tensor
+    known: Tensor
+    seen: Tensor
 
 
 @dataclass(frozen=True)
@@ -135,20 +162,35 @@ class Generator:
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
+        seen_deg: tuple[float, float] | None = None,
     ) -> Generation:
-        """A drawing (a file or (h, w, 4) float in [0, 1]), a sentence, both or neither to one `Generation`."""
-        reference = None if image is None else self.reference(image)
+        """A drawing (a file or (h, w, 4) float in [0, 1]), a sentence, both or neither to one `Generation`.
+
+        ``seen_deg`` says where the drawing was seen from, which is guessed otherwise; see `reference`.
+        """
+        if image is None and seen_deg is not None:
+            raise InputError("a viewpoint without a drawing says nothing: give an image too")
+        reference = None if image is None else self.reference(image, seen_deg)
         steps, guidance = self.sampling(steps, guidance)
         tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
-        record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance)
+        record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance, seen_deg=seen_deg)
         drawing = [Path(image)] if isinstance(image, str | Path) else []
         return Generation(tiles, self.base.grid, record, (*drawing, *self.adapter_files))
 
-    def reference(self, image: str | Path | Array) -> Reference:
+    def reference(self, image: str | Path | Array, seen_deg: tuple[float, float] | None = None) -> Reference:
         """The drawing as the grid frames it. Raises InputError for a file that is no drawing.
 
-        So it does where the grid has no cell for one, since the drawing would change nothing.
+        So it does where the grid has no cell for one, since the drawing would change nothing; and for an elevation
+        beyond ±90°. The side of the object that is nearest to the drawing's azimuth becomes the grid's front, as in a
+        dataset.
         """
+        if seen_deg is not None:
+            azimuth, elevation = seen_deg
+            if not abs(elevation) <= 90:
+                raise InputError(
+                    f"a drawing's elevation lies between -90 and 90 degrees, found {elevation:g}"
+                )
+            seen_deg = (azimuth - nearest_side(azimuth) + 180) % 360 - 180, elevation
         if not self.base.grid.indices("reference"):
             able = [name for name, grid in PRESETS.items() if grid.indices("reference")]
             raise InputError(
@@ -156,7 +198,7 @@ class Generator:
                 f"trained on a grid that has one ({', '.join(able)})"
             )
         rgba = read_drawing(image, self.matting) if isinstance(image, str | Path) else image
-        return fit_reference(self.base.grid, rgba)
+        return Reference(*fit_reference(self.base.grid, rgba), seen_deg)
 
     def record(
         self,
@@ -166,6 +208,7 @@ class Generator:
         seed: int,
         steps: int | None = None,
         guidance: float | None = None,
+        seen_deg: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
         """Everything needed to make the same bytes again, as plain JSON: `Generation.record`."""
         steps, guidance = self.sampling(steps, guidance)
@@ -191,6 +234,7 @@ class Generator:
             "image": file.name if file else None,
             "matting": self.matting,
             "image_sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file else None,
+            "seen_deg": None if seen_deg is None else list(seen_deg),
             "prompt": prompt,
             "seed": seed,
             "steps": steps,
@@ -232,12 +276,12 @@ class Generator:
         """
         steps, guidance = self.sampling(steps, guidance)
         use_adapters(self.base, self.weights)
-        clean, known = encode_references(self.base, references)
+        given = encode_references(self.base, references)
         text = self.base.embed([self.sentence(p) for p in prompts])
         noise = torch.stack(
-            [torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(s)) for s in seeds]
+            [torch.randn(self.base.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
         ).to(self.base.device)
-        latents = sample(self.base, noise, clean, known, text, steps, guidance, self.dtype)
+        latents = sample(self.base, noise, given, text, steps, guidance, self.dtype)
         tiles = self.base.decode(latents).float().cpu().numpy()
         for i, reference in enumerate(references):
             if reference is not None:
@@ -245,30 +289,32 @@ class Generator:
         return tiles
 
 
-def encode_references(base: Base, references: Sequence[Reference | None]) -> tuple[Tensor, Tensor]:
-    """Clean latents (b, slots, c, h, w) with the drawings in their place, and which slots are known (b, slots)."""
+def encode_references(base: Base, references: Sequence[Reference | None]) -> Given:
+    """The drawings in their slots, which are known where there is one."""
     grid = base.grid
     tiles = np.zeros((len(references), len(grid.cells), grid.tile, grid.tile, 3), dtype=np.float32)
     known = torch.zeros(len(references), base.slots, dtype=torch.bool)
+    seen = torch.full((len(references), 2), torch.nan)
     for i, reference in enumerate(references):
         if reference is not None:
             _write_reference(grid, tiles[i], reference)
             known[i] = torch.tensor([channel.startswith("reference") for channel in base.slot_channels])
-    return base.encode(torch.from_numpy(tiles)), known.to(base.device)
+            if reference.seen_deg is not None:
+                seen[i] = torch.tensor(reference.seen_deg)
+    return Given(base.encode(torch.from_numpy(tiles)), known.to(base.device), seen.to(base.device))
 
 
 def _write_reference(grid: ViewGrid, tiles: Array, reference: Reference) -> None:
     for cell in grid.indices("reference"):
-        tiles[cell] = reference[0]
+        tiles[cell] = reference.rgb
     for cell in grid.indices("reference_alpha"):
-        tiles[cell] = reference[1][..., None]
+        tiles[cell] = reference.alpha[..., None]
 
 
 def sample(
     base: Base,
     noise: Tensor,
-    clean: Tensor,
-    known: Tensor,
+    given: Given,
     text: Any,
     steps: int,
     guidance: float,
@@ -281,19 +327,20 @@ def sample(
     """
     scheduler = type(base.scheduler).from_config(base.scheduler.config)
     scheduler.set_timesteps(steps, device=base.device)
-    hold = known[:, :, None, None, None]
+    hold = given.known[:, :, None, None, None]
+    unknown = torch.zeros_like(given.known)
     nothing = base.embed([""] * len(noise)) if guidance != 1 else None
     latents = noise
     for step in scheduler.timesteps:
         t = (step.float() / 1000).expand(len(noise)).to(noise.device)
-        given = torch.where(hold, clean, latents)
+        held = torch.where(hold, given.clean, latents)
         with autocast(base.device, dtype):
-            guess = base.denoise(given, t, text, known).float()
+            guess = base.denoise(held, t, text, given.known, given.seen).float()
             if nothing is not None:
-                plain = base.denoise(latents, t, nothing, torch.zeros_like(known)).float()
+                plain = base.denoise(latents, t, nothing, unknown).float()
                 guess = plain + guidance * (guess - plain)
         latents = scheduler.step(guess, step, latents, return_dict=False)[0]
-    return torch.where(hold, clean, latents)
+    return torch.where(hold, given.clean, latents)
 
 
 def load(

@@ -14,9 +14,7 @@ import numpy as np
 from lora3d.camera import Array
 from lora3d.mesh import FROM_Y_UP, GREY, Mesh, MeshError, srgb_to_linear, tidy
 from lora3d.mtl import Look, looks_of, text_of
-from lora3d.polygons import MAX_FACES, triangulate
-
-FAR = 1000.0  # extents from the origin: there float32's 24 bits tell a ten-thousandth of the extent apart
+from lora3d.polygons import MAX_FACES, brought_near, triangulate
 
 
 @dataclass
@@ -64,21 +62,6 @@ def read_obj(data: bytes, folder: Path, root: Path) -> Mesh:
         corner_normal=None if normal is None else _unit(normal @ FROM_Y_UP.T).astype(np.float32),
     )
     return tidy(mesh, notes=tuple(notes))
-
-
-def brought_near(points: Array, notes: list[str]) -> Array:
-    """Points (n, 3) float64 about the origin, with a note, where float32 would lose their shape; or as they are.
-
-    So are models in map coordinates: some metres of a house, half a million from the origin.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows or is no number is refused later
-        low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
-        centre = (low + high) / 2
-        far = np.abs(centre).max() > FAR * (high - low).max()
-        if not (far and np.isfinite(centre).all()):
-            return points
-    notes.append("the model lies far from the origin and is moved there")
-    return points - centre
 
 
 def _parse(text: str) -> _Obj:

@@ -8,7 +8,6 @@ import numpy as np
 
 from lora3d.camera import Array
 from lora3d.mesh import Mesh, MeshError
-from lora3d.obj import brought_near
 from lora3d.polygons import floats, polygon_mesh
 
 TYPES = {
@@ -54,7 +53,7 @@ def read_ply(data: bytes) -> Mesh:
         kind = "triangle strips, which are not read" if "tristrips" in found else "no faces (a point cloud)"
         raise MeshError(f"the PLY file has {kind}: nothing to draw")
     return polygon_mesh(
-        brought_near(points, notes),
+        points,
         polygons[0],
         polygons[1].astype(np.int64),
         vertex_color=_colors(vertex),

@@ -10,6 +10,7 @@ from lora3d.camera import Array
 from lora3d.mesh import GREY, Material, Mesh, MeshError, srgb_to_linear, tidy
 
 MAX_FACES = 5_000_000
+FAR = 1000.0  # extents from the origin: there float32's 24 bits tell a ten-thousandth of the extent apart
 
 
 def triangulate(points: Array, starts: Array, index: Array) -> tuple[Array, Array]:
@@ -59,6 +60,21 @@ def _clip_ears(p: Array) -> Array:
     return cut if (area > 0) == (normal[axis] > 0) else cut[:, ::-1]
 
 
+def brought_near(points: Array, notes: list[str]) -> Array:
+    """Points (n, 3) float64 about the origin, with a note, where float32 would lose their shape; or as they are.
+
+    So are models in map coordinates: some metres of a house, half a million from the origin.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows or is no number is refused later
+        low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
+        centre = (low + high) / 2
+        far = np.abs(centre).max() > FAR * (high - low).max()
+        if not (far and np.isfinite(centre).all()):
+            return points
+    notes.append("the model lies far from the origin and is moved there")
+    return points - centre
+
+
 def polygon_mesh(
     points: Array,
     starts: Array,
@@ -96,8 +112,9 @@ def polygon_mesh(
     if color is not None:
         color = np.concatenate([srgb_to_linear(color[..., :3]), color[..., 3:]], axis=-1).astype(np.float32)
     base = (1.0, 1.0, 1.0, 1.0) if color is not None else GREY
+    said = list(notes)
     with np.errstate(over="ignore"):  # what overflows is refused by Mesh
-        vertices = points.astype(np.float32)
+        vertices = brought_near(points.astype(np.float64), said).astype(np.float32)
         normal = None if vertex_normal is None else vertex_normal[faces].astype(np.float32)
     mesh = Mesh(
         vertices,
@@ -107,7 +124,7 @@ def polygon_mesh(
         corner_color=color,
         corner_normal=normal,
     )
-    return tidy(mesh, notes=notes)
+    return tidy(mesh, notes=tuple(said))
 
 
 def read_stl(data: bytes) -> Mesh:

@@ -89,14 +89,14 @@ def fixed_loss(base: Base, rows: Cached, config: TrainConfig, dtype: torch.dtype
         clean = rows.latents[index].to(base.device, torch.float32)
         drawn, weight = slot_weights(rows, index.tolist(), config)
         known, counted = drawn.to(base.device), (weight * ~drawn).to(base.device)
-        text = text_of(base, rows, rows.said[index])
+        text, seen = text_of(base, rows, rows.said[index]), rows.seen[index].to(base.device)
         for k, value in enumerate(times):
             noise = fixed_noise(base, [i * FIXED_TIMES + k for i in index.tolist()])
             t = value.expand(len(clean))
             alpha, sigma = base.levels(t)
             noisy = torch.where(known[:, :, None, None, None], clean, mix(clean, noise, alpha, sigma))
             with autocast(base.device, dtype):
-                answer = base.denoise(noisy, t, text, known).float()
+                answer = base.denoise(noisy, t, text, known, seen).float()
             wanted = target(base.prediction, clean, noise, alpha, sigma)
             losses.extend(masked_mse(answer, wanted, counted, base.moments[1]).tolist())
     return sum(losses) / len(losses)

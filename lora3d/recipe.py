@@ -42,7 +42,8 @@ class TrainConfig:
         prior: weight of the distance from the base's own answers to the same grids under captions without the
             trigger (after Ruiz et al. 2023, eq. 2), so that the style stays with its word; 0 for none.
         noise_offset: of a constant for each tile's channel, added to its noise (Guttenberg 2023).
-        caption_dropout, reference_dropout: examples that go without their sentence, without their drawing.
+        caption_dropout, reference_dropout, viewpoint_dropout: examples that go without their sentence, without their
+            drawing, without word of where that was seen from.
         reference_weight, empty_weight: in the loss, the drawing's tile where it is not given, and a cell that
             shows nothing. What is given counts nothing.
         variants: of each model, stretched, turned and drawn anew; half of what is seen. 0 for none.
@@ -92,6 +93,7 @@ class TrainConfig:
     noise_offset: float = 0.0
     caption_dropout: float = 0.3
     reference_dropout: float = 0.1
+    viewpoint_dropout: float = 0.3
     reference_weight: float = 0.25
     empty_weight: float = 0.1
     variants: int = 12
@@ -125,6 +127,7 @@ class TrainConfig:
         for name in (
             "caption_dropout",
             "reference_dropout",
+            "viewpoint_dropout",
             "decay_share",
             "ema",
             "validation_share",
@@ -193,6 +196,8 @@ class PretrainConfig:
         reference_weight: of the drawing's tile in the loss where it is not given.
         ema: decay of the averaged weights.
         sampler_shift: of the scheduler that is saved with the weights.
+        stated_share: examples whose viewpoint is said, where their drawing is given.
+        pose_steps: of the network that guesses how a drawing was seen, trained first.
         codec_shapes, codec_steps: shapes whose views fit the codec, and training steps of its decoder.
     """
 
@@ -215,11 +220,13 @@ class PretrainConfig:
     reference_share: float = 0.85
     text_share: float = 0.4
     extra_share: float = 0.1
+    stated_share: float = 0.6
     reference_weight: float = 0.25
     ema: float = 0.999
     sampler_shift: float = 12.0
     codec_shapes: int = 1500
     codec_steps: int = 1600
+    pose_steps: int = 2400
     seed: int = 0
 
 

@@ -15,7 +15,7 @@ from lora3d import metrics
 from lora3d.base import Base
 from lora3d.cache import Cached, text_of
 from lora3d.camera import Array
-from lora3d.generate import sample, to_image
+from lora3d.generate import Given, sample, to_image
 from lora3d.grid import ViewGrid, pack
 from lora3d.progress import fixed_noise
 
@@ -36,7 +36,8 @@ def save_samples(
     known = torch.tensor([s.startswith("reference") for s in rows.slots], device=base.device)
     text = text_of(base, rows, rows.said)
     noise = fixed_noise(base, list(range(len(rows))))
-    made = sample(base, noise, clean, known.expand(len(rows), -1), text, base.steps, base.guidance, dtype)
+    given = Given(clean, known.expand(len(rows), -1), rows.seen.to(base.device))
+    made = sample(base, noise, given, text, base.steps, base.guidance, dtype)
     shown, true = (np.stack([_tiles(base, x) for x in some]) for some in (made, clean))
     both = [
         np.concatenate([pack(base.grid, x) for x in pair], axis=1) for pair in zip(shown, true, strict=True)

@@ -306,7 +306,7 @@ def example_losses(run: Run, batch: dict[str, Tensor]) -> Tensor:
     def ask(said: Tensor) -> Tensor:
         text = text_of(base, rows, said)
         with autocast(base.device, run.dtype):
-            return base.denoise(noisy, here["t"], text, here["known"]).float()
+            return base.denoise(noisy, here["t"], text, here["known"], here["seen"]).float()
 
     wanted = target(base.prediction, clean, here["noise"], alpha, sigma)
     # The first sentence is the empty one.

@@ -33,8 +33,8 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def save_toy_base(folder: Path) -> Path:
     """A saved base with every part of `mini` at a fraction of its size; its codec is fitted to noise pictures."""
     from lora3d.base.build import new_scheduler, new_text_encoder, new_tokenizer, new_unet, save_base
-    from lora3d.base.codec import new_codec, principal_components, set_encoder
-    from lora3d.base.pretrain import latent_moments
+    from lora3d.base.codec import latent_moments, new_codec, principal_components, set_encoder
+    from lora3d.base.pose import PoseNet
     from lora3d.grid import PRESETS
     from lora3d.recipe import MiniSize
 
@@ -53,6 +53,7 @@ def save_toy_base(folder: Path) -> Path:
         unet,
         codec,
         latent_moments(codec, (rough * 255).byte()),
+        PoseNet(grid.tile),
         new_text_encoder(tokenizer, size),
         tokenizer,
         new_scheduler(4.0),

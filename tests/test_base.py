@@ -10,7 +10,7 @@ from lora3d.base import load_base
 from lora3d.base.codec import (
     LATENTS,
     PATCH,
-    invert_encoder,
+    linear_codec,
     new_codec,
     principal_components,
     psnr,
@@ -43,18 +43,19 @@ def test_the_encoder_is_the_projection_on_principal_components():
     assert torch.allclose(latents, direct.movedim(-1, 1), atol=1e-4)
 
 
-def test_the_inverse_is_exact_on_what_the_encoder_keeps_and_on_background():
+def test_the_codec_as_one_product_a_patch_is_the_encoder_and_its_inverse_exact_on_what_that_keeps():
     pictures = rough(200)
     codec = new_codec()
     set_encoder(codec, *principal_components(pictures))
-    inverse = invert_encoder(codec, (1, 1, 1, 0))
+    linear, inverse = linear_codec(codec, (1, 1, 1, 0))
+    blank = torch.ones(1, 4, 64, 64)
+    blank[:, 3] = 0
     with torch.no_grad():
-        inside = inverse(codec.encode(pictures * 2 - 1).latents)
-        again = inverse(codec.encode(inside * 2 - 1).latents)
-        blank = torch.ones(1, 4, 64, 64)
-        blank[:, 3] = 0
-        kept = inverse(codec.encode(blank * 2 - 1).latents)
-    assert torch.allclose(inside, again, atol=1e-3) and torch.allclose(kept, blank, atol=1e-4)
+        chain = codec.encode(pictures * 2 - 1).latents * codec.config.scaling_factor
+        inside = inverse(chain)
+    assert torch.allclose(linear(pictures), chain, atol=1e-4)
+    assert torch.allclose(inside, inverse(linear(inside)), atol=1e-3)
+    assert torch.allclose(inverse(linear(blank)), blank, atol=1e-4)
     # No linear decoding of the same latents has less squared error over the pictures it was fitted to, but for
     # the part of their mean that the components do not hold.
     assert (inside - pictures).square().mean() < 0.05 * pictures.var()
@@ -176,6 +177,10 @@ def test_the_shipped_codec_keeps_a_box():
     base = load_base("mini")
     tiles = render_tiles(make_box((1, 0.6, 0.8), (0.2, 0.1, 0.6)), base.grid)
     pictures = join_cells(base.grid, torch.from_numpy(tiles)[None])[0, 1:]
-    rgb, depth = psnr(base.inverse, base.vae, (pictures * 255).to(torch.uint8))
+    rgb, depth = psnr(
+        lambda raw: base.sweep.inverse(raw * base.vae.config.scaling_factor),
+        base.vae,
+        (pictures * 255).to(torch.uint8),
+    )
     assert rgb > 28 and depth > 28
     assert np.isfinite([rgb, depth]).all()

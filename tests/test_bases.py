@@ -16,7 +16,7 @@ from lora3d.base.plain import base_name, join_tiles, read_schedule, split_tiles
 from lora3d.dataset import write_dataset
 from lora3d.diffusion import error_gain, mix, target
 from lora3d.errors import InputError
-from lora3d.generate import load, sample
+from lora3d.generate import Given, Reference, load, sample
 from lora3d.grid import PRESETS, GridError
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
@@ -43,11 +43,10 @@ def trained(request, boxes, tmp_path_factory):
 
 
 def ours(base, noise, steps=2, guidance=3.0):
-    known = torch.zeros(noise.shape[:2], dtype=torch.bool)
+    nothing = torch.zeros(noise.shape[:2], dtype=torch.bool)
+    given = Given(torch.zeros_like(noise), nothing, torch.full((len(noise), 2), torch.nan))
     with torch.no_grad():
-        made = sample(
-            base, noise, torch.zeros_like(noise), known, base.embed([PROMPT]), steps, guidance, torch.float32
-        )
+        made = sample(base, noise, given, base.embed([PROMPT]), steps, guidance, torch.float32)
     return join_tiles(made, base.grid.columns)
 
 
@@ -93,9 +92,9 @@ def test_a_generator_takes_the_grid_from_the_adapter_and_holds_the_drawing(train
     with pytest.raises(InputError, match="without a grid of its own"):
         load(folder)
     row = make_rows()[0]
-    drawing = row.tiles[0], row.tiles[7][..., 0]
+    drawing = Reference(row.tiles[0], row.tiles[7][..., 0])
     tiles = generator.generate_tiles([drawing, None], ["a box", "a box"], [0, 0], steps=1)
-    assert tiles.shape == (2, 14, 64, 64, 3) and (tiles[0, 0] == drawing[0]).all()
+    assert tiles.shape == (2, 14, 64, 64, 3) and (tiles[0, 0] == drawing.rgb).all()
     assert not (tiles[0, 1:7] == tiles[1, 1:7]).all()
 
 

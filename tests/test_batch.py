@@ -39,6 +39,16 @@ def test_names_are_safe_and_unique(folder):
     assert jobs[1].seed == 3 and jobs[1].prompt == "a red box"
 
 
+def test_a_line_says_where_its_drawing_was_seen_from(folder, tmp_path):
+    path = folder / "seen.csv"
+    path.write_text('image,name\n"a.png@-30,20",x\na.png,y\n')
+    jobs = read_jobs(path)
+    assert [(j.image.name, j.seen_deg) for j in jobs] == [("a.png", (-30.0, 20.0)), ("a.png", None)]
+    path.write_text("image,prompt\na.png@-30,20\n")
+    with pytest.raises(InputError, match="line 2.*quoted"):
+        read_jobs(path)
+
+
 def test_a_name_is_numbered_until_it_is_free(tmp_path):
     names = ["a", "a-2", "a", "A", "Sheet", "results"]
     (tmp_path / "list.csv").write_text("prompt,name\n" + "".join(f"a box,{n}\n" for n in names))

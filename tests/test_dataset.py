@@ -23,6 +23,7 @@ from lora3d.dataset import (
     write_dataset,
     write_tables,
 )
+from lora3d.dataset_rows import BLUEPRINT_SHEET
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid, write_grid
 from lora3d.mesh import glb_bytes, load_glb_bytes
@@ -272,3 +273,23 @@ def test_a_grid_that_is_not_the_rows_own_is_refused(dataset: Dataset, tmp_path: 
     write_grid(GRID.with_tile(32), tmp_path / "grid.json")
     with pytest.raises(InputError, match="tile is 32 against 16"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "turned", "seen"), [(100, 90, 10), (355, 0, -5), (80, 90, -10), (10, 270, 100)]
+)
+def test_a_drawing_is_seen_from_its_azimuth_less_the_turn(azimuth, turned, seen):
+    row = replace(
+        make_rows(1)[0],
+        reference_iou=0.9,
+        azimuth_deg=float(azimuth),
+        turn_deg=float(turned),
+        elevation_deg=25.0,
+    )
+    assert row.seen_deg == pytest.approx((seen, 25.0))
+    for unknown in (
+        {"truth": (True,) * len(GRID.cells)},
+        {"drawing": BLUEPRINT_SHEET},
+        {"reference_iou": 0.5},
+    ):
+        assert replace(row, **unknown).seen_deg is None

@@ -56,12 +56,29 @@ def test_the_answer_depends_on_the_drawing_and_on_the_sentence(generator, drawin
     assert not np.allclose(plain, generator.generate(drawing, "two chairs", seed=0, steps=2).tiles, atol=1e-4)
 
 
+def test_the_answer_depends_on_where_the_drawing_was_seen_from(generator, drawing):
+    first, other = (generator.generate(drawing, seed=0, steps=2, seen_deg=v) for v in ((0, 0), (30, 20)))
+    assert not np.allclose(first.tiles, other.tiles, atol=1e-4)
+    assert (
+        other.record["seen_deg"] == [30, 20]
+        and generator.generate(drawing, steps=1).record["seen_deg"] is None
+    )
+    around = [generator.reference(drawing, (az, 20)).seen_deg for az in (30, 390, -330, 120, 210)]
+    assert all(
+        seen == pytest.approx((30, 20)) for seen in around
+    )  # the side nearest to the viewer is the front
+    with pytest.raises(InputError, match="elevation"):
+        generator.generate(drawing, seen_deg=(0, 120))
+    with pytest.raises(InputError, match="without a drawing"):
+        generator.generate(prompt="a box", seen_deg=(0, 0))
+
+
 def test_neither_drawing_nor_sentence_is_an_answer_too(generator):
     assert np.isfinite(generator.generate(steps=2).tiles).all()
 
 
 def test_a_grid_in_a_batch_equals_the_grid_alone(generator, drawing):
-    reference = fit_reference(generator.base.grid, drawing)
+    reference = generator.reference(drawing)
     both = generator.generate_tiles([None, reference], ["a red box", None], [5, 6], steps=2)
     alone = generator.generate_tiles([reference], [None], [6], steps=2)
     assert np.abs(both[1] - alone[0]).max() < 1e-4

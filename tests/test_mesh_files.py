@@ -39,7 +39,7 @@ def test_obj_cube_in_every_encoding_and_notation(tmp_path):
         assert mesh.materials[0].base_color == GREY and mesh.corner_normal is None
 
 
-@pytest.mark.parametrize("kind", ["obj", "ply"])
+@pytest.mark.parametrize("kind", ["obj", "ply", "off", "stl"])
 def test_map_coordinates_keep_the_shape(tmp_path, kind):
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1.3, 0], [0, 0, 0.7]])
     faces = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
@@ -53,6 +53,11 @@ def test_map_coordinates_keep_the_shape(tmp_path, kind):
             text += "".join(f"property double {axis}\n" for axis in "xyz")
             text += "element face 4\nproperty list uchar int vertex_indices\nend_header\n" + rows
             text += "".join("3 {} {} {}\n".format(*f) for f in faces)
+        if kind == "off":
+            text = f"OFF\n4 4 0\n{rows}" + "".join("3 {} {} {}\n".format(*f) for f in faces)
+        if kind == "stl":
+            corners = ("vertex {} {} {}\n".format(*(points + at)[i]) for f in faces for i in f)
+            text = "solid a\n" + "".join(corners)
         mesh = load_mesh(write(tmp_path, f"{name}.{kind}", text))
         sizes.append(np.ptp(mesh.vertices, axis=0))
         assert ("is moved there" in " ".join(mesh.notes)) == (name == "far")

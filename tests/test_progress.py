@@ -38,7 +38,9 @@ def all_rows(variants: int = 2) -> Cached:
     n = len(own) + len(others)
     said = torch.zeros(n, dtype=torch.long)
     latents = torch.arange(n, dtype=torch.float).reshape(n, 1, 1, 1, 1)
-    return Cached(own + others, latents, said, Text(torch.zeros(1, 1, 1)), len(own), ("rgb",))
+    return Cached(
+        own + others, latents, said, Text(torch.zeros(1, 1, 1)), len(own), ("rgb",), torch.zeros(n, 2)
+    )
 
 
 def test_a_subject_is_trained_on_or_kept_aside_with_all_its_models_and_variants():

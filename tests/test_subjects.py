@@ -245,6 +245,7 @@ def test_other_proportions_are_another_shape(height: float) -> None:
         ("cc0-1.0", "CC0-1.0"),
         ("CC BY 4.0", "CC-BY-4.0"),
         ("cc-by-nc-sa-4.0", "CC-BY-NC-SA-4.0"),
+        ("cc by-nd 2.5", "CC-BY-ND-2.5"),
         ("MIT License", "MIT"),
         ("apache 2.0", "Apache-2.0"),
         ("LicenseRef-own", "LicenseRef-own"),

@@ -34,11 +34,12 @@ def test_stretching_scales_axes_and_keeps_normals_upright():
 
 def test_variants_are_solids_of_the_same_colour_that_differ():
     glb = glb_bytes(make_box((1.0, 0.5, 0.7)))
-    made = make_variants(glb, GRID, 6, seed=3)
+    made, seen_deg = make_variants(glb, GRID, 6, seed=3)
+    assert len(set(seen_deg)) == 6 and np.abs(seen_deg).max() <= 90
     assert made.shape == (6, len(GRID.cells), 32, 32, 3) and made.min() >= 0 and made.max() <= 1
-    assert np.array_equal(made, make_variants(glb, GRID, 6, seed=3))
-    assert not np.array_equal(made, make_variants(glb, GRID, 6, seed=4))
-    own = make_variants(glb, GRID, 1, seed=3)[0, GRID.indices("rgb")[0], 16, 16]
+    assert np.array_equal(made, make_variants(glb, GRID, 6, seed=3)[0])
+    assert not np.array_equal(made, make_variants(glb, GRID, 6, seed=4)[0])
+    own = make_variants(glb, GRID, 1, seed=3)[0][0, GRID.indices("rgb")[0], 16, 16]
     widths = set()
     for tiles in made:
         seen = coverage(GRID, tiles)
@@ -54,7 +55,9 @@ def test_variants_are_solids_of_the_same_colour_that_differ():
 def test_variants_take_half_of_what_is_seen():
     said, texts = torch.zeros(9, dtype=torch.long), Text(torch.zeros(1, 2, 3))
     slots = ("reference", *["rgb"] * 6)
-    rows = Cached([str(i) for i in range(9)], torch.zeros(9, 7, 1, 1, 1), said, texts, 3, slots)
+    rows = Cached(
+        [str(i) for i in range(9)], torch.zeros(9, 7, 1, 1, 1), said, texts, 3, slots, torch.zeros(9, 2)
+    )
     config = TrainConfig(batch=6)
     seen = [i for step in range(6) for i in make_batch(rows, config, step)["rows"].tolist()]
     assert sorted(i for i in seen if i < 3) == sorted([0, 1, 2] * 6)

@@ -32,6 +32,9 @@ class Base(Protocol):
     too, by name, and ``text_adapted`` says whether any does. ``steps`` and ``guidance`` are what its sampler takes
     where nobody says. ``release`` frees the encoders that carry no adapter until they are asked for again.
 
+    ``seen`` (b, 2) of `denoise` is where each drawing was seen from, azimuth and elevation in degrees in the grid's
+    frame, NaN or None where nobody said; a base that cannot use it need not.
+
     At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
     ``prediction`` says: sample (x_0), epsilon, v_prediction or flow_prediction; see `lora3d.diffusion.target`.
     """
@@ -75,7 +78,9 @@ class Base(Protocol):
     def encode(self, tiles: Tensor) -> Tensor: ...
     def decode(self, latents: Tensor) -> Tensor: ...
     def embed(self, texts: list[str]) -> Text: ...
-    def denoise(self, latents: Tensor, t: Tensor, text: Text, known: Tensor) -> Tensor: ...
+    def denoise(
+        self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
+    ) -> Tensor: ...
 
 
 def hash_weights(folder: Path) -> str:

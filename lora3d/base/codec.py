@@ -5,7 +5,7 @@ put 2×2 neighbours side by side (space to depth), the third projects each 8×8 
 numbers) to its 64 leading principal components. Principal components are the linear codec of least squared
 error (Eckart and Young 1936).
 
-A linear encoder has a best inverse in closed form (`invert_encoder`), and that is what lora3d decodes with:
+A linear encoder has a best inverse in closed form (`linear_codec`), and that is what lora3d decodes with:
 it needs no weights of its own and beats the decoder's network by 4 dB (docs/decisions.md). The network is
 trained all the same, so that tools that know only diffusers can show the latents.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
@@ -93,6 +94,25 @@ def set_encoder(codec: AutoencoderTiny, mean: Tensor, components: Tensor, varian
 
 
 @dataclass(frozen=True)
+class Linear:
+    """What a linear encoder does, as one product a patch: z = W·patch + c, scaled as the base's latents are.
+
+    The encoder's own chain of convolutions spends 200 times the operations on it.
+
+    Attributes:
+        weight: (64, 4, 8, 8) float32.
+        offset: (64,) float32.
+    """
+
+    weight: Tensor
+    offset: Tensor
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Pictures (n, 4, 8h, 8w) in [0, 1] to latents (n, 64, h, w)."""
+        return F.conv2d(pictures, self.weight, self.offset, stride=PATCH)
+
+
+@dataclass(frozen=True)
 class Inverse:
     """The least-squares inverse of a linear encoder, about one patch that it must keep: the background.
 
@@ -100,7 +120,7 @@ class Inverse:
 
     Attributes:
         matrix: A, (256, 64) float32; rows in the order (channel, row, column) of a patch.
-        latent: encode(patch), (64,) raw latents.
+        latent: encode(patch), (64,) scaled latents.
         patch: (256,) in [0, 1].
     """
 
@@ -109,7 +129,7 @@ class Inverse:
     patch: Tensor
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """Raw latents (n, 64, h, w) to pictures (n, 4, 8h, 8w), about in [0, 1]; differentiable."""
+        """Scaled latents (n, 64, h, w) to pictures (n, 4, 8h, 8w), about in [0, 1]; differentiable."""
         n, _, h, w = latents.shape
         flat = (latents.permute(0, 2, 3, 1) - self.latent) @ self.matrix.T + self.patch
         patches = flat.reshape(n, h, w, CHANNELS, PATCH, PATCH)
@@ -117,7 +137,9 @@ class Inverse:
 
 
 @torch.no_grad()
-def invert_encoder(codec: AutoencoderTiny, background: tuple[float, float, float, float]) -> Inverse:
+def linear_codec(
+    codec: AutoencoderTiny, background: tuple[float, float, float, float]
+) -> tuple[Linear, Inverse]:
     """Reads the linear map out of the encoder's weights by encoding unit patches, and inverts it."""
     units = torch.zeros(CHANNELS * PATCH**2 + 1, CHANNELS, PATCH, PATCH)
     units.flatten(1).fill_diagonal_(1.0)
@@ -126,11 +148,22 @@ def invert_encoder(codec: AutoencoderTiny, background: tuple[float, float, float
         raise InputError(
             "the base's VAE is damaged: it encodes to numbers that are not finite; get its files anew"
         )
-    matrix = (encoded[:-1] - encoded[-1]).T  # (64, 256)
+    encoded *= codec.config.scaling_factor
+    matrix, offset = (encoded[:-1] - encoded[-1]).T, encoded[-1]  # (64, 256), (64,)
     patch = torch.tensor(background, dtype=torch.float64).repeat_interleave(PATCH**2)
-    latent = encoded[-1] + matrix @ patch
-    parts = (torch.linalg.pinv(matrix), latent, patch)
-    return Inverse(*(x.float().to(codec.device) for x in parts))
+    weight, inverse, latent, offset, patch = (
+        x.float().to(codec.device)
+        for x in (matrix, torch.linalg.pinv(matrix), offset + matrix @ patch, offset, patch)
+    )
+    return Linear(weight.reshape(LATENTS, CHANNELS, PATCH, PATCH), offset), Inverse(inverse, latent, patch)
+
+
+@torch.no_grad()
+def latent_moments(codec: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    """Mean and deviation of every latent channel, (2, c), over pictures (n, 4, t, t) uint8."""
+    latents = [codec.encode(p.float() / 127.5 - 1).latents for p in pictures.split(256)]
+    channels = torch.cat(latents).movedim(1, 0).flatten(1) * codec.config.scaling_factor
+    return torch.stack([channels.mean(1), channels.std(1)])
 
 
 def train_decoder(

@@ -7,8 +7,9 @@ pipeline is only where the cells go:
   alone by the codec, 8×8 pixels to a latent of `LATENT_CHANNELS`. The drawing and its coverage are slot 0.
 - Slots stand side by side in one strip, so that the UNet's attention sees all views at once.
 - Beside the noisy latents the UNet reads, at every position: the drawing's latents at the same place of its
-  own tile, whether the slot is known, and the ray of the slot's camera (`ray_channels`). diffusers has UNets
-  with more input than latent channels too (InstructPix2Pix, inpainting).
+  own tile, whether the slot is known, the ray of the slot's camera (`ray_channels`), and the drawing as it lies
+  in space along that ray (`lora3d.base.sweep`). diffusers has UNets with more input than latent channels too
+  (InstructPix2Pix, inpainting).
 - It predicts the clean latents (``prediction_type="sample"``) along the straight path of flow matching.
 """
 
@@ -26,7 +27,8 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from lora3d.base.codec import Inverse, invert_encoder
+from lora3d.base.pose import read_pose
+from lora3d.base.sweep import SWEEP_CHANNELS, Sweep, new_sweep
 from lora3d.base.text import Text, has_adapter
 from lora3d.camera import Camera, rays
 from lora3d.errors import InputError
@@ -35,7 +37,7 @@ from lora3d.grid import ViewGrid, read_grid
 PATCH = 8
 LATENT_CHANNELS = 64
 RAY_CHANNELS = 18
-INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1 + RAY_CHANNELS
+INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1 + RAY_CHANNELS + SWEEP_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class MiniBase:
         revision: SHA-256 of the weights, hexadecimal; what an adapter's card refers to.
         rays: (slots, RAY_CHANNELS, h, w), the camera channels of the grid.
         moments: (2, LATENT_CHANNELS), mean and deviation of every channel over views.
-        inverse: decodes raw latents; see `lora3d.base.codec`.
+        sweep: lays the drawing through space, and holds the codec; see `lora3d.base.sweep`.
     """
 
     name: str
@@ -60,7 +62,7 @@ class MiniBase:
     scheduler: DPMSolverMultistepScheduler
     rays: Tensor
     moments: Tensor
-    inverse: Inverse
+    sweep: Sweep
 
     steps = 4
     guidance = 2.0
@@ -118,12 +120,11 @@ class MiniBase:
         """Cells (b, cells, t, t, 3) in [0, 1] to latents (b, slots, c, h, w), each slot alone."""
         b = len(tiles)
         pictures = join_cells(self.grid, tiles.to(self.device, torch.float32)).flatten(0, 1)
-        latents = self.vae.encode(pictures * 2 - 1).latents * self.vae.config.scaling_factor
-        return latents.unflatten(0, (b, self.slots))
+        return self.sweep.linear(pictures).unflatten(0, (b, self.slots))
 
     def decode(self, latents: Tensor) -> Tensor:
         """The way back, differentiable: latents (b, slots, c, h, w) to cells (b, cells, t, t, 3) in [0, 1]."""
-        pictures = self.inverse(latents.flatten(0, 1).float() / self.vae.config.scaling_factor)
+        pictures = self.sweep.inverse(latents.flatten(0, 1).float())
         return split_cells(self.grid, pictures.unflatten(0, latents.shape[:2]).clamp(0, 1))
 
     def embed(self, texts: list[str]) -> Text:
@@ -131,7 +132,9 @@ class MiniBase:
         ids = tokenize(self.tokenizer, texts).to(self.device)
         return Text(self.text_encoder(ids).last_hidden_state.float())
 
-    def denoise(self, latents: Tensor, t: Tensor, text: Text, known: Tensor) -> Tensor:
+    def denoise(
+        self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
         """The network's guess of the clean latents, differentiable in ``latents``.
 
         Args:
@@ -139,8 +142,12 @@ class MiniBase:
             t: (b,) times in [0, 1].
             text: b embedded sentences.
             known: (b, slots) bool.
+            seen: (b, 2), where drawings were seen from; see `lora3d.base.Base`.
         """
-        return denoise_strip(self.unet, latents, t, text.tokens, known, self.rays, self.moments)
+        if seen is None:
+            seen = latents.new_full((len(latents), 2), math.nan)
+        swept = self.sweep(latents[:, 0], seen, known[:, 0])
+        return denoise_strip(self.unet, latents, t, text.tokens, known, swept, self.rays, self.moments)
 
 
 def lay_out(unet: UNet2DConditionModel, device: str | torch.device) -> UNet2DConditionModel:
@@ -185,6 +192,7 @@ def denoise_strip(
     t: Tensor,
     tokens: Tensor,
     known: Tensor,
+    swept: Tensor,
     camera_rays: Tensor,
     moments: Tensor,
 ) -> Tensor:
@@ -211,6 +219,7 @@ def denoise_strip(
             drawing,
             flag.expand(-1, -1, 1, h, w),
             camera_rays.to(latents.dtype).expand(b, -1, -1, -1, -1),
+            swept.to(latents.dtype),
         ],
         2,
     )
@@ -288,18 +297,20 @@ def load_mini(folder: Path, *, name: str, device: str | torch.device = "cpu") ->
             f"expected {INPUT_CHANNELS}"
         )
     vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    vae.to(device).eval().requires_grad_(False)
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    moments = read_moments(folder).to(device)
     return MiniBase(
         name=name,
         revision=hash_weights(folder),
         folder=folder,
         grid=grid,
         unet=lay_out(unet, device).eval().requires_grad_(False),
-        vae=vae.to(device).eval().requires_grad_(False),
+        vae=vae,
         text_encoder=text_encoder.to(device).eval().requires_grad_(False),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         scheduler=DPMSolverMultistepScheduler.from_pretrained(folder / "scheduler"),
         rays=ray_channels(grid).to(device),
-        moments=read_moments(folder).to(device),
-        inverse=invert_encoder(vae, (*grid.background, 0.0)),
+        moments=moments,
+        sweep=new_sweep(read_pose(folder, grid.tile), vae, moments, grid),
     )

@@ -52,5 +52,13 @@ class Optimiser:
         self.adamw.load_state_dict(state["adamw"])
 
 
+def update_average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
+    """Exponential moving average of the weights; what is saved and scored."""
+    with torch.no_grad():
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                average[key].lerp_(value.float(), 1 - decay)
+
+
 def _as_matrix(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight

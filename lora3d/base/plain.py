@@ -176,8 +176,13 @@ class PlainBase:
     def _step(self, t: Tensor) -> Tensor:
         return t * TIMES if self.alphas is None else (t * TIMES).round().clamp(0, TIMES - 1)
 
-    def denoise(self, latents: Tensor, t: Tensor, text: Text, known: Tensor) -> Tensor:
-        """The network's answer, as ``prediction`` says; see `lora3d.base.mini.MiniBase.denoise` for the shapes."""
+    def denoise(
+        self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
+        """The network's answer, as ``prediction`` says; see `lora3d.base.mini.MiniBase.denoise` for the shapes.
+
+        ``seen`` is not used: nothing in a plain base reads a camera.
+        """
         canvas = join_tiles(latents, self.grid.columns).to(self.dtype)
         width, height = self.grid.size
         tokens = text.tokens.to(self.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,17 @@ from lora3d.base.build import (
     new_unet,
     save_base,
 )
-from lora3d.base.codec import new_codec, principal_components, set_encoder, train_decoder
+from lora3d.base.codec import (
+    latent_moments,
+    new_codec,
+    principal_components,
+    set_encoder,
+    train_decoder,
+)
 from lora3d.base.mini import denoise_strip, lay_out, ray_channels, read_moments, tokenize
-from lora3d.base.optimiser import Optimiser
+from lora3d.base.optimiser import Optimiser, update_average
+from lora3d.base.pose import PoseNet, read_pose, train_pose
+from lora3d.base.sweep import Sweep, new_sweep
 from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import Example, make_example, stream_examples
@@ -38,17 +46,19 @@ from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
 
 STATE = "state.pt"
+POSE_SEED = 500_000_000  # shapes from here on teach the pose network, which then guesses on others
 
 
 @dataclass
 class Networks:
-    """What is trained together: the UNet and the text encoder, and what feeds them."""
+    """What is trained together, the UNet and the text encoder; and what feeds them, which is trained before."""
 
     unet: UNet2DConditionModel
     text_encoder: nn.Module
     tokenizer: CLIPTokenizer
     vae: AutoencoderTiny
     moments: Tensor
+    pose: PoseNet
 
     def trained(self) -> nn.ModuleDict:
         return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
@@ -68,16 +78,18 @@ def fit_codec(
     return codec, latent_moments(codec, pictures), [e.caption for e in examples]
 
 
-@torch.no_grad()
-def latent_moments(codec: AutoencoderTiny, pictures: Tensor) -> Tensor:
-    """Mean and deviation of every latent channel, (2, c), over pictures (n, 4, t, t) uint8."""
-    latents = [codec.encode(p.float() / 127.5 - 1).latents for p in pictures.split(256)]
-    channels = torch.cat(latents).movedim(1, 0).flatten(1) * codec.config.scaling_factor
-    return torch.stack([channels.mean(1), channels.std(1)])
-
-
 def _example(config: PretrainConfig, grid: ViewGrid, seed: int) -> Example:
     return make_example(seed, grid, drawings=config.drawings, assembly_share=config.assembly_share)
+
+
+def _stream(config: PretrainConfig, grid: ViewGrid, start: int) -> Generator[Example]:
+    return stream_examples(
+        grid,
+        start=start,
+        workers=config.workers,
+        drawings=config.drawings,
+        assembly_share=config.assembly_share,
+    )
 
 
 def pictures_of(example: Example, choice: int) -> np.ndarray:
@@ -90,25 +102,29 @@ def pictures_of(example: Example, choice: int) -> np.ndarray:
 def make_batch(
     examples: list[Example],
     choices: np.ndarray,
-    networks: Networks,
+    tokenizer: CLIPTokenizer,
+    sweep: Sweep,
     config: PretrainConfig,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Latents (b, slots, c, h, w), token ids (b, n) and which slots are given (b, slots), on the CPU."""
+    """Latents (b, slots, c, h, w), ids (b, n), known (b, slots), seen (b, 2) as in `Base`; on the sweep's device."""
     pictures = torch.from_numpy(np.stack([pictures_of(e, c) for e, c in zip(examples, choices, strict=True)]))
     b, m = pictures.shape[:2]
-    values = pictures.flatten(0, 1).movedim(-1, 1).float() / 127.5 - 1
-    latents = networks.vae.encode(values).latents * networks.vae.config.scaling_factor
+    device = sweep.ground.device
+    latents = sweep.linear(pictures.to(device).flatten(0, 1).movedim(-1, 1).float() / 255)
     known = np.zeros((b, m), dtype=bool)
     known[:, 0] = rng.random(b) < config.reference_share
     extra = rng.random(b) < config.extra_share
     known[:, 1:] = extra[:, None] & (rng.random((b, m - 1)) < rng.random((b, 1)) * 0.7)
     say = rng.random(b) < np.where(known[:, 0], config.text_share, 0.9)
     captions = [e.caption if s else "" for e, s in zip(examples, say, strict=True)]
+    seen = np.stack([e.viewpoints[c] for e, c in zip(examples, choices, strict=True)])
+    seen[rng.random(b) >= config.stated_share] = np.nan
     return {
         "latents": latents.unflatten(0, (b, m)),
-        "ids": tokenize(networks.tokenizer, captions),
-        "known": torch.from_numpy(known),
+        "ids": tokenize(tokenizer, captions).to(device),
+        "known": torch.from_numpy(known).to(device),
+        "seen": torch.from_numpy(seen).to(device),
     }
 
 
@@ -121,7 +137,8 @@ def loss_of(run: Training, batch: dict[str, Tensor], t: Tensor, noise: Tensor) -
     noisy = torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t))
     with autocast(clean.device, run.dtype):
         tokens = networks.text_encoder(batch["ids"]).last_hidden_state
-        guess = denoise_strip(networks.unet, noisy, t, tokens, known, run.rays, networks.moments)
+        swept = run.sweep(clean[:, 0], batch["seen"], known[:, 0])
+        guess = denoise_strip(networks.unet, noisy, t, tokens, known, swept, run.rays, networks.moments)
     weight = (~known).float()
     weight[:, 0] *= run.config.reference_weight
     return masked_mse(guess.float(), clean, weight, networks.moments[1])
@@ -148,6 +165,7 @@ class Training:
     optimiser: Optimiser
     average: dict[str, Tensor]
     rays: Tensor
+    sweep: Sweep
     dtype: torch.dtype
     step: int = 0
     seen: int = 0
@@ -171,20 +189,14 @@ def pretrain(
     Args:
         init: a saved base whose weights, codec and tokenizer to start from; its shapes are not drawn again.
         resume: go on from ``out``'s state if there is one.
-        max_seconds: start the decay early enough to end about then; None runs all steps.
+        max_seconds: of the steps; start the decay early enough to end about then. None runs all steps.
     """
     run = _start(config, out, init, resume, choose_device(device_name), precision)
     grid = PRESETS["box6"].with_tile(config.tile)
     rng = np.random.default_rng([config.seed, run.step])
     generator = torch.Generator().manual_seed(config.seed + run.step)
-    held_out = _held_out(config, grid, run.networks)
-    stream = stream_examples(
-        grid,
-        start=run.fresh,
-        workers=config.workers,
-        drawings=config.drawings,
-        assembly_share=config.assembly_share,
-    )
+    held_out = _held_out(config, grid, run)
+    stream = _stream(config, grid, run.fresh)
     pool: list[Example] = []
     started, first, running = time.monotonic(), run.step, 0.0
     try:
@@ -231,9 +243,11 @@ def _start(
     torch.manual_seed(config.seed)
     grid = PRESETS["box6"].with_tile(config.tile)
     if init is None and not (out / "init").exists():
-        _save(out / "init", _new_networks(config, grid, dtype), grid, config)
+        # Whole or not at all: what is there is not made again.
+        _save(out / "init.tmp", _new_networks(config, grid, dtype), grid, config)
+        (out / "init.tmp").rename(out / "init")
     # Always from disk, so that training sees the codec as it ships: rounded to fp16.
-    run = _new_training(config, _load_networks(init or out / "init"), grid, device, dtype)
+    run = _new_training(config, _load_networks(init or out / "init", grid), grid, device, dtype)
     if init is not None:
         run.seen, run.fresh = _counts(init)
     if resume and (out / STATE).exists():
@@ -249,7 +263,8 @@ def _new_training(
     networks.moments = networks.moments.to(device)
     average = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
     rays = ray_channels(grid).to(device)
-    return Training(config, networks, model, Optimiser(model, config), average, rays, dtype)
+    sweep = new_sweep(networks.pose, networks.vae, networks.moments, grid)
+    return Training(config, networks, model, Optimiser(model, config), average, rays, sweep, dtype)
 
 
 def _take_step(
@@ -259,7 +274,7 @@ def _take_step(
     config, device = run.config, run.rays.device
     picked = [pool[i] for i in rng.integers(0, len(pool), config.batch)]
     choices = rng.integers(0, config.drawings, config.batch)
-    batch = {k: v.to(device) for k, v in make_batch(picked, choices, run.networks, config, rng).items()}
+    batch = make_batch(picked, choices, run.networks.tokenizer, run.sweep, config, rng)
     t = mixed_times(config.batch, config.time_mean, config.time_deviation, config.middle_share, generator)
     noise = torch.randn(batch["latents"].shape, generator=generator)
     loss = loss_of(run, batch, t.to(device), noise.to(device)).mean()
@@ -269,7 +284,7 @@ def _take_step(
     nn.utils.clip_grad_norm_(list(run.model.parameters()), 1.0)
     run.optimiser.step(rate_at(run.step, config))
     run.step, run.seen = run.step + 1, run.seen + config.batch
-    _update_average(run.average, run.model, min(config.ema, (1 + run.step) / (10 + run.step)))
+    update_average(run.average, run.model, min(config.ema, (1 + run.step) / (10 + run.step)))
     return loss.item()
 
 
@@ -293,21 +308,14 @@ def _refill(pool: list[Example], stream: Iterator[Example], config: PretrainConf
     return wanted
 
 
-def _update_average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
-    """Exponential moving average of the weights; what is saved and scored."""
-    with torch.no_grad():
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                average[key].lerp_(value.float(), 1 - decay)
-
-
-def _held_out(config: PretrainConfig, grid: ViewGrid, networks: Networks) -> list[dict[str, Tensor]]:
-    """Four batches of fixed examples, always with the drawing given and nothing else."""
+def _held_out(config: PretrainConfig, grid: ViewGrid, run: Training) -> list[dict[str, Tensor]]:
+    """Four batches of fixed examples, always with the drawing given, its viewpoint in the usual share, nothing else."""
     batches = []
     for start in range(0, 4 * config.batch, config.batch):
         examples = [_example(config, grid, HELD_OUT_SEED + start + i) for i in range(config.batch)]
         choices = np.zeros(config.batch, dtype=int)
-        batch = make_batch(examples, choices, networks, config, np.random.default_rng(start))
+        rng = np.random.default_rng(start)
+        batch = make_batch(examples, choices, run.networks.tokenizer, run.sweep, config, rng)
         batch["known"][:] = False
         batch["known"][:, 0] = True
         batches.append(batch)
@@ -324,8 +332,7 @@ def _held_out_loss(run: Training, held_out: list[dict[str, Tensor]]) -> float:
     losses = []
     for i, batch in enumerate(held_out):
         noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(i))
-        moved = {k: v.to(device) for k, v in batch.items()}
-        losses.append(loss_of(run, moved, times, noise.to(device)).mean().item())
+        losses.append(loss_of(run, batch, times, noise.to(device)).mean().item())
     run.model.load_state_dict(current)
     return sum(losses) / len(losses)
 
@@ -356,12 +363,17 @@ def _restore(run: Training, path: Path) -> None:
 def _new_networks(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> Networks:
     vae, moments, captions = fit_codec(config, grid, dtype)
     tokenizer = new_tokenizer(captions, config.size)
-    return Networks(
-        new_unet(config.size, grid), new_text_encoder(tokenizer, config.size), tokenizer, vae, moments
-    )
+    torch.manual_seed(config.seed)
+    stream = _stream(config, grid, POSE_SEED)
+    try:
+        pose = train_pose(stream, grid.tile, config, dtype)
+    finally:
+        stream.close()
+    unet, text_encoder = new_unet(config.size, grid), new_text_encoder(tokenizer, config.size)
+    return Networks(unet, text_encoder, tokenizer, vae, moments, pose)
 
 
-def _load_networks(folder: Path) -> Networks:
+def _load_networks(folder: Path, grid: ViewGrid) -> Networks:
     from transformers import CLIPTextModel
 
     return Networks(
@@ -370,6 +382,7 @@ def _load_networks(folder: Path) -> Networks:
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
         read_moments(folder),
+        read_pose(folder, grid.tile),
     )
 
 
@@ -380,6 +393,7 @@ def _save(folder: Path, networks: Networks, grid: ViewGrid, config: PretrainConf
         networks.unet,
         networks.vae,
         networks.moments,
+        networks.pose,
         networks.text_encoder,
         networks.tokenizer,  # type: ignore[arg-type]
         new_scheduler(config.sampler_shift),

@@ -31,9 +31,9 @@ from lora3d.camera import Array
 from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.procedural import FAMILIES, make_shape
 from lora3d.data_prep.shapes import turn_views
-from lora3d.data_prep.stream import make_example
+from lora3d.data_prep.stream import Example, make_example
 from lora3d.device import measure_gflops
-from lora3d.generate import Generator, load
+from lora3d.generate import Generator, Reference, load
 from lora3d.grid import ViewGrid
 from lora3d.render import render_tiles
 
@@ -47,6 +47,12 @@ def views_of(grid: ViewGrid, tiles: Array) -> Array:
     return np.concatenate(
         [tiles[list(grid.indices("rgb"))], tiles[list(grid.indices("depth"))][..., :1]], axis=-1
     )
+
+
+def reference_of(example: Example) -> Reference:
+    """An example's first drawing; nobody says where it was seen from."""
+    picture = example.drawings[0].astype(np.float32) / 255
+    return Reference(picture[..., :3], picture[..., 3])
 
 
 def small(views: Array) -> Array:
@@ -131,7 +137,7 @@ def copies(
     make = partial(example_views, grid, share)
     known = np.concatenate(list(tqdm(pool.map(make, range(training), chunksize=32), total=training)))
     examples = [make_example(HELD_OUT_SEED + i, grid, drawings=1) for i in range(held_out)]
-    drawings = [(e.drawings[0][..., :3] / 255, e.drawings[0][..., 3] / 255) for e in examples]
+    drawings = [reference_of(e) for e in examples]
     turned = [turn_views(e.views / 255, int(e.sides[0])) for e in examples]
     answers = {"true": turned, "generated": generated(generator, drawings, [""] * held_out)}
     report: dict[str, object] = {"training": training, "held_out": held_out}
@@ -150,7 +156,7 @@ def copies(
 
 def times(generator: Generator, rounds: int) -> dict[str, object]:
     example = make_example(HELD_OUT_SEED, generator.base.grid, drawings=1)
-    drawing = (example.drawings[0][..., :3] / 255, example.drawings[0][..., 3] / 255)
+    drawing = reference_of(example)
     seconds = []
     for seed in range(rounds + 1):
         started = time.perf_counter()

@@ -133,10 +133,14 @@ class Canvas:
         return interpolate(latents, noise, t).where(~self.known[:, :, None, None, None], latents)
 
     def denoise(self, unet: Any, latents: Any, t: Any, tokens: Any) -> Any:
+        import torch
+
         from lora3d.base.mini import denoise_strip
 
         known = self.known.expand(len(latents), -1)
-        return denoise_strip(unet, latents, t, tokens, known, self.base.rays, self.base.moments)
+        unsaid = torch.full((len(latents), 2), torch.nan)
+        swept = self.base.sweep(latents[:, 0], unsaid, known[:, 0])
+        return denoise_strip(unet, latents, t, tokens, known, swept, self.base.rays, self.base.moments)
 
     def loss(self, found: Any, wanted: Any) -> Any:
         from lora3d.diffusion import masked_mse

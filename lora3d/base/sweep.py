@@ -1,0 +1,138 @@
+"""The drawing laid through space: what each view of the grid would see of it at several depths.
+
+A strip of tiles leaves it to attention to find a view's pixel on the drawing, which takes a network more
+examples than a CPU can show it. Here closed form does what it can: for each view, planes across its rays are
+painted with the drawing that projects onto them (the plane sweep of Collins 1996). A surface that the drawing
+shows then lies, in its right place, on one of the planes; the UNet has to choose.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from torch import Tensor
+
+from lora3d.base.codec import PATCH, Inverse, Linear, linear_codec
+from lora3d.base.pose import PoseNet
+from lora3d.camera import rays
+from lora3d.grid import ViewGrid
+
+PLANES = 8
+REACH = 0.35  # planes lie within ± this of the plane through the origin, in world units
+PLANE_CHANNELS = 20  # the leading latent channels of each plane
+PLACE_CHANNELS = 12
+SWEEP_CHANNELS = PLANES * PLANE_CHANNELS + PLACE_CHANNELS + 1
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The codec's linear map, the network that guesses how a drawing was seen, and the grid's lines of sight.
+
+    Attributes:
+        pose: see `lora3d.base.pose`.
+        linear, inverse: pictures to latents and back.
+        weight, offset: (PLANE_CHANNELS, 4, 64), (PLANE_CHANNELS,); a patch less the background to normalised leading
+            latents.
+        nearest, direction: (views, h, w, 64, 3); of the line through each pixel of each patch, the point nearest the
+            origin and the unit direction.
+        ground: (4,), what lies beyond the drawing.
+    """
+
+    pose: PoseNet
+    linear: Linear
+    inverse: Inverse
+    weight: Tensor
+    offset: Tensor
+    nearest: Tensor
+    direction: Tensor
+    ground: Tensor
+
+    @torch.no_grad()
+    def __call__(self, drawing: Tensor, seen: Tensor, known: Tensor) -> Tensor:
+        """Channels (b, 1 + views, SWEEP_CHANNELS, h, w); zero where the drawing is not known.
+
+        Args:
+            drawing: (b, c, h, w), latents of the drawing's tile.
+            seen: (b, 2), azimuth and elevation in degrees that it was seen from, in the grid's frame; NaN where
+                nobody said.
+            known: (b,) bool.
+        """
+        if not known.any():
+            return drawing.new_zeros(len(drawing), 1 + len(self.nearest), SWEEP_CHANNELS, *drawing.shape[2:])
+        with torch.autocast(drawing.device.type, enabled=False):
+            picture = self.inverse(drawing.float()).clamp(0, 1)
+            stated = ~seen.isnan().any(1)
+            swept = self.paint(picture, self.pose(picture, seen), stated)
+            # Where the drawing is noise, the guess may be anything, a NaN too.
+            return swept.masked_fill(~known[:, None, None, None, None], 0.0)
+
+    def paint(self, picture: Tensor, projection: Tensor, stated: Tensor) -> Tensor:
+        """For each view the normalised latents of its planes, and where its lines lie on the drawing.
+
+        That is: the place on the drawing of the line's point nearest the origin, the way it goes with depth, waves
+        of that place, and one, or a half where the viewpoint was guessed. The drawing's own tile, the first, has
+        its own places and no planes.
+
+        Args:
+            picture: (b, 4, t, t) in [0, 1], the drawing's tile and its coverage.
+            projection: (b, 3, 4), homogeneous, from the grid's frame to the tile's [0, 1]².
+            stated: (b,) bool.
+        """
+        start = _apply(projection, self.nearest) + projection[:, None, None, None, None, :, 3]
+        along = _apply(projection, self.direction)
+        trust = (0.5 + 0.5 * stated.float())[:, None, None, None, None]
+        return torch.cat([self._planes(picture, start, along), self._places(start, along, trust)], 2)
+
+    def _planes(self, picture: Tensor, start: Tensor, along: Tensor) -> Tensor:
+        b, m, h, w = start.shape[:4]
+        depths = torch.linspace(-REACH, REACH, PLANES, device=picture.device)
+        # A projection is linear before its division: a line is projected once for all planes.
+        image = (start + depth * along for depth in depths)
+        at = [2 * x[..., :2] / x[..., 2:].clamp_min(0.1) - 1 for x in image]
+        # Beyond the drawing lies its background: what is sampled is the difference from that.
+        beside = picture - self.ground[:, None, None]
+        latents = self.offset.expand(b, PLANES, m * h * w, -1)
+        for channel, weight in zip(beside.split(1, 1), self.weight.unbind(1), strict=True):
+            seen = F.grid_sample(channel, torch.stack(at, 1).reshape(b, -1, PATCH**2, 2), align_corners=False)
+            latents = latents + (seen[:, 0] @ weight.T).view_as(latents)
+        planes = latents.reshape(b, PLANES, m, h, w, -1).permute(0, 2, 1, 5, 3, 4).flatten(2, 3)
+        return F.pad(planes, (0, 0, 0, 0, 0, 0, 1, 0))
+
+    def _places(self, start: Tensor, along: Tensor, trust: Tensor) -> Tensor:
+        b, _, h, w = start.shape[:4]
+        middle = start[..., :2] / start[..., 2:].clamp_min(0.1)
+        slope = along[..., :2] - middle * along[..., 2:]
+        place = torch.cat([middle * 2 - 1, slope], -1).mean(4)
+        y, x = ((torch.arange(n, device=start.device) + 0.5) / n * 2 - 1 for n in (h, w))
+        own = torch.stack([x.expand(h, w), y[:, None].expand(h, w), *torch.zeros(2, h, w).to(x)], -1)
+        place = torch.cat([own.expand(b, 1, h, w, 4), place], 1)
+        waves = [f(math.pi * k * place[..., :2]) for k in (1, 2) for f in (torch.sin, torch.cos)]
+        return torch.cat([place, *waves, trust.expand_as(place[..., :1])], -1).permute(0, 1, 4, 2, 3)
+
+
+def _apply(projection: Tensor, vectors: Tensor) -> Tensor:
+    """The linear part of projections (b, 3, 4) on vectors (..., 3): (b, ..., 3)."""
+    flat = vectors.reshape(-1, 3) @ projection[:, :, :3].transpose(1, 2)
+    return flat.reshape(len(projection), *vectors.shape)
+
+
+def new_sweep(pose: PoseNet, vae: AutoencoderTiny, moments: Tensor, grid: ViewGrid) -> Sweep:
+    """For a grid's views, on the device of ``moments`` (2, c), those of its latents."""
+    linear, inverse = linear_codec(vae.to(moments.device), (*grid.background, 0.0))
+    mean, deviation = moments[:, :PLANE_CHANNELS]
+    lines = []
+    for camera in grid.cameras("rgb"):
+        origins, directions = (torch.from_numpy(a) for a in rays(camera, grid.tile))
+        unit = F.normalize(directions, dim=-1)
+        lines.append(torch.stack([origins - (origins * unit).sum(-1, keepdim=True) * unit, unit]))
+    h = grid.tile // PATCH
+    patches = torch.stack(lines, 1).reshape(2, -1, h, PATCH, h, PATCH, 3).transpose(3, 4).flatten(4, 5)
+    ground = torch.tensor([*grid.background, 0.0], device=moments.device)
+    weight = linear.weight[:PLANE_CHANNELS].flatten(2) / deviation[:, None, None]
+    offset = (linear.offset[:PLANE_CHANNELS] - mean) / deviation + weight.sum(2) @ ground
+    nearest, direction = patches.float().to(moments.device)
+    return Sweep(pose.to(moments.device), linear, inverse, weight, offset, nearest, direction, ground)
