@@ -133,9 +133,9 @@ def test_the_prior_is_the_weighted_distance_from_the_bases_answer_and_leads_back
     noisy = torch.where(hold, clean, mix(clean, batch["noise"], alpha, sigma))
     said = base.embed([rows.ids[i].replace("box", "box ") for i in batch["rows"].tolist()])
     with torch.no_grad():
-        adapted = base.denoise(noisy, batch["t"], said, batch["known"])
+        adapted = base.denoise(noisy, batch["t"], said, batch["known"], batch["seen"])
         with without(base, "style"):
-            own = base.denoise(noisy, batch["t"], said, batch["known"])
+            own = base.denoise(noisy, batch["t"], said, batch["known"], batch["seen"])
         apart = masked_mse(adapted, own, batch["weight"], base.moments[1])
         apart *= loss_weight("none", base.prediction, alpha, sigma, 5.0)
     assert apart.min() > 1e-4
@@ -183,6 +183,18 @@ def test_a_trigger_of_several_words_is_said_once_and_left_out_whole(toy_base, bo
     rows = cache_rows(load_base(toy_base), read_dataset(boxes), config, "train")
     said, plain = ([rows.sentences[i] for i in index.tolist()] for index in (rows.said, rows.plain))
     assert said[2:4] == ["box 3 box 2", "box 3"] and plain[2:4] == ["box 2", ""]
+
+
+def test_what_is_known_of_the_viewpoints_is_cached_row_by_row(toy_base, boxes):
+    dataset = read_dataset(boxes)
+    rows = cache_rows(load_base(toy_base), dataset, TOY_RUN, "train", variants=2)
+    stated = {row.id: row.seen_deg for row in dataset.rows("train")}
+    assert len(rows.seen) == len(rows) > rows.own
+    for name, seen in zip(rows.ids[: rows.own], rows.seen.tolist(), strict=False):
+        assert seen == pytest.approx(stated[name])
+    assert torch.isfinite(rows.seen[rows.own :]).all() and len(rows.seen[rows.own :].unique(dim=0)) > 2
+    again = cache_rows(load_base(toy_base), dataset, TOY_RUN, "train", variants=2)  # from the file
+    assert torch.equal(again.seen, rows.seen) and torch.equal(again.latents, rows.latents)
 
 
 def test_sentences_are_cached_by_the_precision_that_they_were_embedded_in(boxes, tmp_path):
