@@ -3,6 +3,7 @@
     python -m tests.benchmarks.base_card words --base mini
     python -m tests.benchmarks.base_card copies --base mini
     python -m tests.benchmarks.base_card times --base mini
+    python -m tests.benchmarks.base_card guess --base mini --held-out 128
 
 ``words``: a linear classifier (ridge regression to one-hot labels) learns to name the family, and the colour
 that the caption says, from true renders. Its accuracy on held-out true renders is compared with that on views
@@ -13,6 +14,10 @@ from the true grid of the same held-out shape. Blurred pictures are near to ever
 also given as a share of the distance to the median training shape: a copy is near to one shape only.
 
 ``times``: drawing to grid, loading left out, at the default steps.
+
+``guess``: what the network says to pure noise beside a held-out drawing, before any step of the sampler, with the
+viewpoint said and left to guess: IoU of the silhouettes (drawn depth above a quarter) and PSNR of the views; and how
+far the projection is off, in pixels.
 """
 
 from __future__ import annotations
@@ -21,19 +26,22 @@ import argparse
 import json
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
+from lora3d.base.pose import projection_error
 from lora3d.camera import Array
 from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.procedural import FAMILIES, make_shape
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import Example, make_example
-from lora3d.device import measure_gflops
-from lora3d.generate import Generator, Reference, load
+from lora3d.device import autocast, measure_gflops
+from lora3d.generate import Generator, Reference, encode_references, load
 from lora3d.grid import ViewGrid
 from lora3d.render import render_tiles
 
@@ -165,9 +173,44 @@ def times(generator: Generator, rounds: int) -> dict[str, object]:
     return {"grid_seconds": float(np.median(seconds[1:])), "gflops_fp32": measure_gflops()}
 
 
+@torch.no_grad()
+def guess(generator: Generator, held_out: int) -> dict[str, object]:
+    base, report = generator.base, {}
+    examples = [make_example(HELD_OUT_SEED + i, base.grid) for i in range(held_out)]
+    truth = np.stack([turn_views(e.views, int(e.sides[0])) for e in examples]) / 255
+    seen = [tuple(e.viewpoints[0].tolist()) for e in examples]
+    true = torch.from_numpy(np.stack([e.projections[0] for e in examples])).to(base.device)
+    for name, stated in (("said", seen), ("guessed", [None] * held_out)):
+        views, off = [], []
+        for i in range(0, held_out, BATCH):
+            part = examples[i : i + BATCH]
+            drawings = [replace(reference_of(e), seen_deg=s) for e, s in zip(part, stated[i:], strict=False)]
+            given = encode_references(base, drawings)
+            noise = torch.randn(given.clean.shape, generator=torch.Generator().manual_seed(i))
+            hold = given.known[:, :, None, None, None]
+            noisy = torch.where(hold, given.clean, noise.to(base.device))
+            with autocast(base.device, generator.dtype):
+                times = torch.ones(len(part), device=base.device)
+                found = base.denoise(noisy, times, base.embed([""] * len(part)), given.known, given.seen)
+            views += [views_of(base.grid, tiles) for tiles in base.decode(found.float()).cpu().numpy()]
+            picture = base.sweep.inverse(given.clean[:, 0]).clamp(0, 1)
+            off.append(projection_error(base.sweep.pose(picture, given.seen), true[i : i + BATCH]))
+        made = np.stack(views)
+        inside, wanted = made[..., 3] > 0.25, truth[..., 3] > 0.125
+        iou = (inside & wanted).sum((2, 3)) / np.maximum((inside | wanted).sum((2, 3)), 1)
+        error = ((made - truth)[..., :3] ** 2).mean((1, 2, 3, 4))
+        report[name] = {
+            "front_iou": float(iou[:, 0].mean()),
+            "iou": float(iou.mean()),
+            "psnr": float(-10 * np.log10(error).mean()),
+            "projection_px": float(torch.cat(off).mean()) * base.grid.tile,
+        }
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("words", "copies", "times"))
+    parser.add_argument("what", choices=("words", "copies", "times", "guess"))
     parser.add_argument("--base", default="mini")
     parser.add_argument("--training", type=int, default=4000)
     parser.add_argument("--held-out", type=int, default=400)
@@ -178,6 +221,8 @@ def main() -> None:
             report = words(generator, pool, args.training, args.held_out)
         elif args.what == "copies":
             report = copies(generator, pool, args.training, args.held_out)
+        elif args.what == "guess":
+            report = guess(generator, args.held_out)
         else:
             report = times(generator, 5)
     print(json.dumps({args.what: report, "base": generator.base.revision[:12]}, indent=1))
