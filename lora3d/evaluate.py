@@ -147,17 +147,8 @@ def evaluate_adapter(
         there = model.encode(torch.from_numpy(tiles[None]))
         return model.decode(there).float().cpu().numpy()[0]
 
-    settings: dict[str, Any] = {
-        "base": model.name,
-        "base_revision": model.revision,
-        "steps": steps or model.steps,
-        "viewpoints": "stated" if stated else "guessed",
-    }
-    settings["precision"] = str(adapted.dtype).removeprefix("torch.")
-    for card in adapted.cards.values():
-        settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}
-        if card.dataset != dataset.content_hash:
-            settings["warning"] = "the adapter was trained on another dataset and may have seen these models"
+    settings = _settings(adapted, adapter, dataset)
+    settings |= {"steps": steps or model.steps, "viewpoints": "stated" if stated else "guessed"}
     return evaluate(
         dataset,
         asked(replace(adapted, cards={}, weights={})),
@@ -171,6 +162,18 @@ def evaluate_adapter(
         settings=settings,
         progress=progress,
     )
+
+
+def _settings(generator: Generator, adapter: Path | None, dataset: Dataset) -> dict[str, Any]:
+    """What answered, for the report."""
+    base = generator.base
+    settings: dict[str, Any] = {"base": base.name, "base_revision": base.revision}
+    settings["precision"] = str(generator.dtype).removeprefix("torch.")
+    for card in generator.cards.values():
+        settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}
+        if card.dataset != dataset.content_hash:
+            settings["warning"] = "the adapter was trained on another dataset and may have seen these models"
+    return settings
 
 
 def drawing_of(grid: ViewGrid, row: Row, *, stated: bool = True) -> Reference | None:
