@@ -97,7 +97,8 @@ def set_encoder(codec: AutoencoderTiny, mean: Tensor, components: Tensor, varian
 class Linear:
     """What a linear encoder does, as one product a patch: z = W·patch + c, scaled as the base's latents are.
 
-    The encoder's own chain of convolutions spends 200 times the operations on it.
+    The encoder's own chain of convolutions takes some sixty times the multiplications: 61 million a tile of 64 px
+    against one.
 
     Attributes:
         weight: (64, 4, 8, 8) float32.
