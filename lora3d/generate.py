@@ -26,7 +26,7 @@ from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
 from lora3d.export import file_names, require_spared, safe_name, view_files
 from lora3d.formats import Pivot
-from lora3d.grid import PRESETS, ViewGrid, pack
+from lora3d.grid import PRESETS, ViewGrid, pack, settle_depth
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
 from lora3d.trigger import has_words
@@ -282,7 +282,7 @@ class Generator:
             [torch.randn(self.base.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
         ).to(self.base.device)
         latents = sample(self.base, noise, given, text, steps, guidance, self.dtype)
-        tiles = self.base.decode(latents).float().cpu().numpy()
+        tiles = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
         for i, reference in enumerate(references):
             if reference is not None:
                 _write_reference(self.base.grid, tiles[i], reference)

@@ -197,7 +197,7 @@ class PretrainConfig:
         ema: decay of the averaged weights.
         sampler_shift: of the scheduler that is saved with the weights.
         stated_share: examples whose viewpoint is said, where their drawing is given.
-        pose_steps: of the network that guesses how a drawing was seen, trained first.
+        space_steps: of the network that guesses what a drawing shows in space, trained first.
         codec_shapes, codec_steps: shapes whose views fit the codec, and training steps of its decoder.
     """
 
@@ -226,7 +226,7 @@ class PretrainConfig:
     sampler_shift: float = 12.0
     codec_shapes: int = 1500
     codec_steps: int = 1600
-    pose_steps: int = 2400
+    space_steps: int = 2200
     seed: int = 0
 
 

@@ -16,7 +16,7 @@ from lora3d.base import Base
 from lora3d.cache import Cached, text_of
 from lora3d.camera import Array
 from lora3d.generate import Given, sample, to_image
-from lora3d.grid import ViewGrid, pack
+from lora3d.grid import ViewGrid, pack, settle_depth
 from lora3d.progress import fixed_noise
 
 PALETTE_ROWS = 16
@@ -39,6 +39,7 @@ def save_samples(
     given = Given(clean, known.expand(len(rows), -1), rows.seen.to(base.device))
     made = sample(base, noise, given, text, base.steps, base.guidance, dtype)
     shown, true = (np.stack([_tiles(base, x) for x in some]) for some in (made, clean))
+    shown = settle_depth(base.grid, shown)
     both = [
         np.concatenate([pack(base.grid, x) for x in pair], axis=1) for pair in zip(shown, true, strict=True)
     ]

@@ -34,7 +34,7 @@ def save_toy_base(folder: Path) -> Path:
     """A saved base with every part of `mini` at a fraction of its size; its codec is fitted to noise pictures."""
     from lora3d.base.build import new_scheduler, new_text_encoder, new_tokenizer, new_unet, save_base
     from lora3d.base.codec import latent_moments, new_codec, principal_components, set_encoder
-    from lora3d.base.pose import PoseNet
+    from lora3d.base.space import SpaceNet
     from lora3d.grid import PRESETS
     from lora3d.recipe import MiniSize
 
@@ -53,7 +53,7 @@ def save_toy_base(folder: Path) -> Path:
         unet,
         codec,
         latent_moments(codec, (rough * 255).byte()),
-        PoseNet(grid.tile),
+        SpaceNet(),
         new_text_encoder(tokenizer, size),
         tokenizer,
         new_scheduler(4.0),

@@ -22,6 +22,7 @@ from lora3d.grid import (
     pack,
     read_grid,
     require_same_grid,
+    settle_depth,
     unpack,
     write_grid,
 )
@@ -121,3 +122,17 @@ def test_a_mismatch_names_both_sides_and_the_field():
 def test_an_unknown_preset_lists_the_known():
     with pytest.raises(GridError, match="zero123plus"):
         read_grid("zero321")
+
+
+def test_generated_depth_that_no_surface_has_is_background():
+    grid = PRESETS["box6"]
+    tiles = np.random.default_rng(0).random((2, len(grid.cells), 8, 8, 3)).astype(np.float32)
+    settled = settle_depth(grid, tiles)
+    depth = list(grid.indices("depth"))
+    other = [i for i in range(len(grid.cells)) if i not in depth]
+    assert np.array_equal(settled[:, other], tiles[:, other])
+    kept = tiles[:, depth] >= grid.depth_floor
+    assert np.array_equal(settled[:, depth], np.where(kept, tiles[:, depth], 0))
+    farthest = encode_depth(grid, np.full((8, 8), grid.depth_range[1]))
+    tiles[:] = farthest[..., None]
+    assert np.array_equal(settle_depth(grid, tiles), tiles)

@@ -38,7 +38,7 @@ TOY = PretrainConfig(
     warmup=2,
     codec_shapes=12,
     codec_steps=1,
-    pose_steps=2,
+    space_steps=2,
 )
 
 

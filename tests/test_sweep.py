@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lora3d.base import load_base
-from lora3d.base.pose import PoseNet, mirror_projection, pose_matrix, projection_error, read_pose, write_pose
+from lora3d.base.box import look
+from lora3d.base.pose import PoseNet, mirror_projection, pose_matrix, projection_error
 from lora3d.base.sweep import PLANE_CHANNELS, PLANES, REACH, SWEEP_CHANNELS
 from lora3d.camera import orbit, project, projection, viewpoint
 from lora3d.data_prep.stream import make_example
@@ -71,7 +72,7 @@ def test_pose_numbers_make_the_projection_of_a_camera():
 
 
 def test_what_is_said_of_the_viewpoint_is_kept():
-    net = PoseNet(64)
+    net = PoseNet()
     torch.nn.init.normal_(net.conv_out.weight, std=0.1)
     drawing = torch.rand(2, 4, 64, 64)
     said, unsaid = torch.tensor([[12.0, 34.0]]).expand(2, 2), torch.full((2, 2), torch.nan)
@@ -142,25 +143,49 @@ def test_a_wall_facing_the_viewer_is_found_on_its_plane(toy_base):
     assert off.argmax() == 2 and off[[0, 4, 5, 6, 7]].max() < 1e-4
 
 
-def test_a_drawing_that_is_not_known_is_not_swept(toy_base):
+def test_a_drawing_that_is_not_known_says_nothing(toy_base):
     base = load_base(toy_base)
     drawing = base.encode(torch.rand(2, 14, 64, 64, 3))[:, 0]
     unsaid = torch.full((2, 2), torch.nan)
-    swept = base.sweep(drawing, unsaid, torch.tensor([True, False]))
-    assert swept.shape == (2, 7, SWEEP_CHANNELS, 8, 8)
-    assert not swept[1].any() and swept[0].any() and torch.isfinite(swept).all()
-    assert not swept[0, 0, : PLANES * PLANE_CHANNELS].any()
+    laid = base.sweep(drawing, unsaid, torch.tensor([True, False]))
+    assert laid.planes.shape == (2, 7, SWEEP_CHANNELS, 8, 8) and laid.guess.shape == (2, 7, 64, 8, 8)
+    for part in (laid.planes, laid.guess):
+        assert not part[1].any() and part[0].any() and torch.isfinite(part).all()
+    assert not laid.planes[0, 0, : PLANES * PLANE_CHANNELS].any() and not laid.guess[0, 0].any()
+    nothing = base.sweep(drawing, unsaid, torch.tensor([False, False]))
+    assert not nothing.planes.any() and nothing.guess.shape == laid.guess.shape
 
 
-def test_a_pose_network_is_read_as_it_was_written(tmp_path):
-    net = PoseNet(64)
-    torch.nn.init.normal_(net.conv_out.weight, std=0.1)
-    write_pose(net, tmp_path)
-    x, unsaid = torch.rand(1, 4, 64, 64), torch.full((1, 2), torch.nan)
-    assert torch.allclose(read_pose(tmp_path, 64)(x, unsaid), net(x, unsaid), atol=2e-2)
-    (tmp_path / "pose" / "model.safetensors").write_bytes(b"no")
-    with pytest.raises(InputError, match="pose network"):
-        read_pose(tmp_path, 64)
+def test_a_guess_is_made_once_and_is_no_other_in_company(toy_base):
+    base = load_base(toy_base)
+    drawings = base.encode(torch.rand(3, 14, 64, 64, 3))[:, 0]
+    unsaid, known = torch.full((3, 2), torch.nan), torch.tensor([True, True, True])
+    alone = base.sweep(drawings[:1], unsaid[:1], known[:1])
+    assert len(base.sweep.kept) == 1
+    together = base.sweep(drawings, unsaid, known)
+    assert len(base.sweep.kept) == 3
+    assert torch.equal(together.guess[0], alone.guess[0]) and not torch.equal(
+        together.guess[1], alone.guess[0]
+    )
+    base.sweep(drawings[:1], torch.tensor([[10.0, 20.0]]), known[:1])
+    assert len(base.sweep.kept) == 4
+    again = base.sweep(drawings.flip(0), unsaid, known)
+    assert len(base.sweep.kept) == 4 and torch.equal(again.guess.flip(0), together.guess)
+
+
+def test_the_guess_is_the_volume_as_the_views_see_it(toy_base):
+    """Decoded, the guessed latents are the volume's views, as well as the codec keeps them."""
+    base = load_base(toy_base)
+    picture = torch.nn.functional.interpolate(torch.rand(1, 4, 8, 8), size=64, mode="bilinear")
+    drawing = base.sweep.linear(picture)
+    laid = base.sweep(drawing, torch.full((1, 2), torch.nan), torch.tensor([True]))
+    mean, deviation = base.moments[:, :, None, None]
+    shown = base.sweep.inverse(laid.guess[0, 1:] * deviation + mean)
+    with torch.autocast("cpu", torch.bfloat16):
+        space = base.sweep.space(base.sweep.inverse(drawing).clamp(0, 1), torch.full((1, 2), torch.nan))
+    views = look(torch.sigmoid(space.opacity), space.colour, GRID)[0]
+    kept = base.sweep.inverse(base.sweep.linear(views))
+    assert torch.allclose(shown, kept, atol=2e-2)
 
 
 def test_a_drawing_says_where_it_was_seen_from(tmp_path):

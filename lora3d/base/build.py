@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from lora3d.base.mini import INPUT_CHANNELS, LATENT_CHANNELS, PATCH
-from lora3d.base.pose import PoseNet, write_pose
+from lora3d.base.space import SpaceNet, write_space
 from lora3d.grid import ViewGrid, write_grid
 from lora3d.recipe import MiniSize
 
@@ -121,7 +121,7 @@ def save_base(
     unet: UNet2DConditionModel,
     vae: AutoencoderTiny,
     moments: Tensor,
-    pose: PoseNet,
+    space: SpaceNet,
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     scheduler: DPMSolverMultistepScheduler,
@@ -146,7 +146,7 @@ def save_base(
         drop = {"_name_or_path", *(("block_out_channels",) if part == "vae" else ())}
         kept = {k: v for k, v in fields.items() if k not in drop}
         config.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    write_pose(pose, folder)
+    write_space(space, folder)
     write_grid(grid, folder / "grid.json")
     mean, deviation = ([round(v, 6) for v in row] for row in moments.tolist())
     text = json.dumps({"mean": mean, "deviation": deviation})

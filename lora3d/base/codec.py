@@ -35,7 +35,7 @@ def new_codec() -> AutoencoderTiny:
         in_channels=CHANNELS,
         out_channels=CHANNELS,
         encoder_block_out_channels=(64, 64, 64, 64),
-        decoder_block_out_channels=(64, 64, 64, 64),
+        decoder_block_out_channels=(16, 16, 16, 16),
         num_encoder_blocks=(0, 0, 0, 0),
         num_decoder_blocks=(2, 1, 1, 0),
         latent_channels=LATENTS,

@@ -6,10 +6,10 @@ pipeline is only where the cells go:
 - A *slot* is the rgb cell and the depth cell of one camera, joined to a picture of four channels and encoded
   alone by the codec, 8×8 pixels to a latent of `LATENT_CHANNELS`. The drawing and its coverage are slot 0.
 - Slots stand side by side in one strip, so that the UNet's attention sees all views at once.
-- Beside the noisy latents the UNet reads, at every position: the drawing's latents at the same place of its
-  own tile, whether the slot is known, the ray of the slot's camera (`ray_channels`), and the drawing as it lies
-  in space along that ray (`lora3d.base.sweep`). diffusers has UNets with more input than latent channels too
-  (InstructPix2Pix, inpainting).
+- Beside the noisy latents the UNet reads, at every position: a first guess of them, whether the slot is known,
+  the ray of the slot's camera (`ray_channels`), and the drawing as it lies in space along that ray
+  (`lora3d.base.sweep`). diffusers has UNets with more input than latent channels too (InstructPix2Pix,
+  inpainting).
 - It predicts the clean latents (``prediction_type="sample"``) along the straight path of flow matching.
 """
 
@@ -27,8 +27,8 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from lora3d.base.pose import read_pose
-from lora3d.base.sweep import SWEEP_CHANNELS, Sweep, new_sweep
+from lora3d.base.space import read_space
+from lora3d.base.sweep import SWEEP_CHANNELS, Laid, Sweep, new_sweep
 from lora3d.base.text import Text, has_adapter
 from lora3d.camera import Camera, rays
 from lora3d.errors import InputError
@@ -146,8 +146,8 @@ class MiniBase:
         """
         if seen is None:
             seen = latents.new_full((len(latents), 2), math.nan)
-        swept = self.sweep(latents[:, 0], seen, known[:, 0])
-        return denoise_strip(self.unet, latents, t, text.tokens, known, swept, self.rays, self.moments)
+        laid = self.sweep(latents[:, 0], seen, known[:, 0])
+        return denoise_strip(self.unet, latents, t, text.tokens, known, laid, self.rays, self.moments)
 
 
 def lay_out(unet: UNet2DConditionModel, device: str | torch.device) -> UNet2DConditionModel:
@@ -192,7 +192,7 @@ def denoise_strip(
     t: Tensor,
     tokens: Tensor,
     known: Tensor,
-    swept: Tensor,
+    laid: Laid,
     camera_rays: Tensor,
     moments: Tensor,
 ) -> Tensor:
@@ -212,14 +212,13 @@ def denoise_strip(
     unit = (latents - (1 - time) * mean) / spread
     correlation = (1 - time) * deviation / spread
     heard = unit * correlation.sqrt()
-    drawing = (heard[:, :1] * flag[:, :1]).expand(-1, m, -1, -1, -1)
     cells = torch.cat(
         [
             heard,
-            drawing,
+            laid.guess.to(latents.dtype),
             flag.expand(-1, -1, 1, h, w),
             camera_rays.to(latents.dtype).expand(b, -1, -1, -1, -1),
-            swept.to(latents.dtype),
+            laid.planes.to(latents.dtype),
         ],
         2,
     )
@@ -312,5 +311,5 @@ def load_mini(folder: Path, *, name: str, device: str | torch.device = "cpu") ->
         scheduler=DPMSolverMultistepScheduler.from_pretrained(folder / "scheduler"),
         rays=ray_channels(grid).to(device),
         moments=moments,
-        sweep=new_sweep(read_pose(folder, grid.tile), vae, moments, grid),
+        sweep=new_sweep(read_space(folder), vae, moments, grid),
     )

@@ -13,8 +13,8 @@ from lora3d.recipe import PretrainConfig
 class Optimiser:
     """Muon (Jordan et al. 2024) for the matrices and kernels inside, AdamW for embeddings, ends, gains and biases.
 
-    torch's Muon takes matrices only; a kernel is handed to it as the matrix (out, height·width·in), a view of
-    the same memory in channels_last.
+    torch's Muon takes matrices only; a kernel is handed to it as the matrix (out, its extent · in), a view of the
+    same memory in channels_last.
     """
 
     def __init__(self, model: nn.Module, config: PretrainConfig) -> None:
@@ -61,4 +61,4 @@ def update_average(average: dict[str, Tensor], model: nn.Module, decay: float) -
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight
+    return weight.movedim(1, -1).flatten(1) if weight.ndim > 2 else weight

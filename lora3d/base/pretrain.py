@@ -8,88 +8,36 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from lora3d.base.build import (
-    new_scheduler,
-    new_text_encoder,
-    new_tokenizer,
-    new_unet,
-    save_base,
+from lora3d.base.mini import denoise_strip, lay_out, ray_channels, tokenize
+from lora3d.base.networks import (
+    Networks,
+    example_of,
+    fresh_examples,
+    load_networks,
+    new_networks,
+    save_networks,
 )
-from lora3d.base.codec import (
-    latent_moments,
-    new_codec,
-    principal_components,
-    set_encoder,
-    train_decoder,
-)
-from lora3d.base.mini import denoise_strip, lay_out, ray_channels, read_moments, tokenize
 from lora3d.base.optimiser import Optimiser, update_average
-from lora3d.base.pose import PoseNet, read_pose, train_pose
 from lora3d.base.sweep import Sweep, new_sweep
 from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.shapes import turn_views
-from lora3d.data_prep.stream import Example, make_example, stream_examples
+from lora3d.data_prep.stream import Example
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, masked_mse, mixed_times
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
 
 STATE = "state.pt"
-POSE_SEED = 500_000_000  # shapes from here on teach the pose network, which then guesses on others
-
-
-@dataclass
-class Networks:
-    """What is trained together, the UNet and the text encoder; and what feeds them, which is trained before."""
-
-    unet: UNet2DConditionModel
-    text_encoder: nn.Module
-    tokenizer: CLIPTokenizer
-    vae: AutoencoderTiny
-    moments: Tensor
-    pose: PoseNet
-
-    def trained(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
-
-
-def fit_codec(
-    config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype
-) -> tuple[AutoencoderTiny, Tensor, list[str]]:
-    """From ``codec_shapes`` shapes: the codec (encoder in closed form, decoder trained), moments, captions."""
-    examples = [_example(config, grid, i) for i in range(config.codec_shapes)]
-    bytes_ = torch.from_numpy(np.concatenate([np.concatenate([e.views, e.drawings]) for e in examples]))
-    pictures = bytes_.movedim(-1, 1)
-    torch.manual_seed(config.seed)
-    codec = new_codec()
-    set_encoder(codec, *principal_components(pictures.float() / 255))
-    train_decoder(codec, pictures, steps=config.codec_steps, autocast_dtype=dtype, seed=config.seed)
-    return codec, latent_moments(codec, pictures), [e.caption for e in examples]
-
-
-def _example(config: PretrainConfig, grid: ViewGrid, seed: int) -> Example:
-    return make_example(seed, grid, drawings=config.drawings, assembly_share=config.assembly_share)
-
-
-def _stream(config: PretrainConfig, grid: ViewGrid, start: int) -> Generator[Example]:
-    return stream_examples(
-        grid,
-        start=start,
-        workers=config.workers,
-        drawings=config.drawings,
-        assembly_share=config.assembly_share,
-    )
 
 
 def pictures_of(example: Example, choice: int) -> np.ndarray:
@@ -137,8 +85,8 @@ def loss_of(run: Training, batch: dict[str, Tensor], t: Tensor, noise: Tensor) -
     noisy = torch.where(known[:, :, None, None, None], clean, interpolate(clean, noise, t))
     with autocast(clean.device, run.dtype):
         tokens = networks.text_encoder(batch["ids"]).last_hidden_state
-        swept = run.sweep(clean[:, 0], batch["seen"], known[:, 0])
-        guess = denoise_strip(networks.unet, noisy, t, tokens, known, swept, run.rays, networks.moments)
+        laid = run.sweep(clean[:, 0], batch["seen"], known[:, 0])
+        guess = denoise_strip(networks.unet, noisy, t, tokens, known, laid, run.rays, networks.moments)
     weight = (~known).float()
     weight[:, 0] *= run.config.reference_weight
     return masked_mse(guess.float(), clean, weight, networks.moments[1])
@@ -196,7 +144,7 @@ def pretrain(
     rng = np.random.default_rng([config.seed, run.step])
     generator = torch.Generator().manual_seed(config.seed + run.step)
     held_out = _held_out(config, grid, run)
-    stream = _stream(config, grid, run.fresh)
+    stream = fresh_examples(config, grid, run.fresh)
     pool: list[Example] = []
     started, first, running = time.monotonic(), run.step, 0.0
     try:
@@ -221,7 +169,7 @@ def pretrain(
     finally:
         stream.close()
     run.model.load_state_dict(run.average)
-    _save(out / "base", run.networks, grid, config)
+    save_networks(out / "base", run.networks, grid, config)
     summary = {"seen": run.seen, "distinct": run.fresh, "recipe": to_fields(run.config)}
     (out / "base" / "training.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return out / "base"
@@ -244,10 +192,10 @@ def _start(
     grid = PRESETS["box6"].with_tile(config.tile)
     if init is None and not (out / "init").exists():
         # Whole or not at all: what is there is not made again.
-        _save(out / "init.tmp", _new_networks(config, grid, dtype), grid, config)
+        save_networks(out / "init.tmp", new_networks(config, grid, dtype), grid, config)
         (out / "init.tmp").rename(out / "init")
     # Always from disk, so that training sees the codec as it ships: rounded to fp16.
-    run = _new_training(config, _load_networks(init or out / "init", grid), grid, device, dtype)
+    run = _new_training(config, load_networks(init or out / "init", grid), grid, device, dtype)
     if init is not None:
         run.seen, run.fresh = _counts(init)
     if resume and (out / STATE).exists():
@@ -263,7 +211,7 @@ def _new_training(
     networks.moments = networks.moments.to(device)
     average = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
     rays = ray_channels(grid).to(device)
-    sweep = new_sweep(networks.pose, networks.vae, networks.moments, grid)
+    sweep = new_sweep(networks.space, networks.vae, networks.moments, grid)
     return Training(config, networks, model, Optimiser(model, config), average, rays, sweep, dtype)
 
 
@@ -312,7 +260,7 @@ def _held_out(config: PretrainConfig, grid: ViewGrid, run: Training) -> list[dic
     """Four batches of fixed examples, always with the drawing given, its viewpoint in the usual share, nothing else."""
     batches = []
     for start in range(0, 4 * config.batch, config.batch):
-        examples = [_example(config, grid, HELD_OUT_SEED + start + i) for i in range(config.batch)]
+        examples = [example_of(config, grid, HELD_OUT_SEED + start + i) for i in range(config.batch)]
         choices = np.zeros(config.batch, dtype=int)
         rng = np.random.default_rng(start)
         batch = make_batch(examples, choices, run.networks.tokenizer, run.sweep, config, rng)
@@ -358,43 +306,3 @@ def _restore(run: Training, path: Path) -> None:
     run.optimiser.load_state_dict(state["optimiser"])
     run.average = {k: v.to(device) for k, v in state["average"].items()}
     run.step, run.seen, run.fresh = state["step"], state["seen"], state["fresh"]
-
-
-def _new_networks(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> Networks:
-    vae, moments, captions = fit_codec(config, grid, dtype)
-    tokenizer = new_tokenizer(captions, config.size)
-    torch.manual_seed(config.seed)
-    stream = _stream(config, grid, POSE_SEED)
-    try:
-        pose = train_pose(stream, grid.tile, config, dtype)
-    finally:
-        stream.close()
-    unet, text_encoder = new_unet(config.size, grid), new_text_encoder(tokenizer, config.size)
-    return Networks(unet, text_encoder, tokenizer, vae, moments, pose)
-
-
-def _load_networks(folder: Path, grid: ViewGrid) -> Networks:
-    from transformers import CLIPTextModel
-
-    return Networks(
-        UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32),
-        CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
-        read_moments(folder),
-        read_pose(folder, grid.tile),
-    )
-
-
-def _save(folder: Path, networks: Networks, grid: ViewGrid, config: PretrainConfig) -> None:
-    save_base(
-        folder,
-        grid,
-        networks.unet,
-        networks.vae,
-        networks.moments,
-        networks.pose,
-        networks.text_encoder,
-        networks.tokenizer,  # type: ignore[arg-type]
-        new_scheduler(config.sampler_shift),
-    )

@@ -1,59 +1,85 @@
-"""The drawing laid through space: what each view of the grid would see of it at several depths.
+"""The drawing laid through space: what each view of the grid may see of it, before any network of the grid runs.
 
 A strip of tiles leaves it to attention to find a view's pixel on the drawing, which takes a network more
-examples than a CPU can show it. Here closed form does what it can: for each view, planes across its rays are
-painted with the drawing that projects onto them (the plane sweep of Collins 1996). A surface that the drawing
-shows then lies, in its right place, on one of the planes; the UNet has to choose.
+examples than a CPU can show it. Here it is done before, in two ways. The guess: the volume that
+`lora3d.base.space` takes the object for, as each view sees it. The sweep: for each view, planes across its rays,
+painted with the drawing that projects onto them (the plane sweep of Collins 1996); a surface that the drawing
+shows lies, as sharp as it was drawn, on one of the planes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
+from lora3d.base.box import look
 from lora3d.base.codec import PATCH, Inverse, Linear, linear_codec
-from lora3d.base.pose import PoseNet
+from lora3d.base.space import SpaceNet
 from lora3d.camera import rays
+from lora3d.data_prep.shapes import is_box
+from lora3d.device import autocast, choose_dtype
+from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
 
 PLANES = 8
 REACH = 0.35  # planes lie within ± this of the plane through the origin, in world units
 PLANE_CHANNELS = 20  # the leading latent channels of each plane
 PLACE_CHANNELS = 12
+KEEP, CHUNK = 2048, 4
 SWEEP_CHANNELS = PLANES * PLANE_CHANNELS + PLACE_CHANNELS + 1
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The codec's linear map, the network that guesses how a drawing was seen, and the grid's lines of sight.
+class Laid:
+    """What is said of each slot, the drawing's first; zero where the drawing is not known.
 
     Attributes:
-        pose: see `lora3d.base.pose`.
+        guess: (b, 1 + views, LATENTS, h, w), normalised latents of the guessed views; zero for the drawing's own.
+        planes: (b, 1 + views, SWEEP_CHANNELS, h, w), see `Sweep.paint`.
+    """
+
+    guess: Tensor
+    planes: Tensor
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The codec's linear map, the network that guesses what a drawing shows, and the grid's lines of sight.
+
+    Attributes:
+        grid: a box, see `lora3d.base.box`.
+        space: see `lora3d.base.space`.
         linear, inverse: pictures to latents and back.
+        moments: (2, LATENTS), mean and deviation of the latents.
         weight, offset: (PLANE_CHANNELS, 4, 64), (PLANE_CHANNELS,); a patch less the background to normalised leading
             latents.
         nearest, direction: (views, h, w, 64, 3); of the line through each pixel of each patch, the point nearest the
             origin and the unit direction.
         ground: (4,), what lies beyond the drawing.
+        kept: guesses by drawing and viewpoint, the last `KEEP`; each takes 57 kB.
     """
 
-    pose: PoseNet
+    grid: ViewGrid
+    space: SpaceNet
     linear: Linear
     inverse: Inverse
+    moments: Tensor
     weight: Tensor
     offset: Tensor
     nearest: Tensor
     direction: Tensor
     ground: Tensor
+    kept: dict[bytes, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     @torch.no_grad()
-    def __call__(self, drawing: Tensor, seen: Tensor, known: Tensor) -> Tensor:
-        """Channels (b, 1 + views, SWEEP_CHANNELS, h, w); zero where the drawing is not known.
+    def __call__(self, drawing: Tensor, seen: Tensor, known: Tensor) -> Laid:
+        """What was guessed is kept: a sampler asks at every step, a trainer for the same drawings again.
 
         Args:
             drawing: (b, c, h, w), latents of the drawing's tile.
@@ -61,14 +87,55 @@ class Sweep:
                 nobody said.
             known: (b,) bool.
         """
+        b, c, h, w = drawing.shape
         if not known.any():
-            return drawing.new_zeros(len(drawing), 1 + len(self.nearest), SWEEP_CHANNELS, *drawing.shape[2:])
+            shapes = ((b, 1 + len(self.nearest), n, h, w) for n in (c, SWEEP_CHANNELS))
+            return Laid(*(drawing.new_zeros(shape) for shape in shapes))
+        # Where the drawing is noise, the guess may be anything, a NaN too.
+        shown = drawing.float() * known[:, None, None, None]
+        asked = torch.cat([shown.flatten(1), seen.nan_to_num(999.0)], 1).cpu().numpy()
+        marks = [hashlib.sha256(row.tobytes()).digest() for row in asked]
+        new = [i for i, mark in enumerate(marks) if mark not in self.kept]
+        found = {mark: self.kept[mark] for mark in marks if mark in self.kept}
+        if new:
+            parts = self._guess(shown[new], seen[new])
+            found |= {marks[i]: (guess, matrix) for i, guess, matrix in zip(new, *parts, strict=True)}
+            self.kept.update(found)
+            for mark in list(self.kept)[: max(0, len(self.kept) - KEEP)]:
+                del self.kept[mark]
         with torch.autocast(drawing.device.type, enabled=False):
-            picture = self.inverse(drawing.float()).clamp(0, 1)
-            stated = ~seen.isnan().any(1)
-            swept = self.paint(picture, self.pose(picture, seen), stated)
-            # Where the drawing is noise, the guess may be anything, a NaN too.
-            return swept.masked_fill(~known[:, None, None, None, None], 0.0)
+            guess, projection = (torch.stack(part) for part in zip(*(found[m] for m in marks), strict=True))
+            planes = self.paint(self._picture(shown), projection, ~seen.isnan().any(1))
+        return Laid(*(part * known[:, None, None, None, None] for part in (guess.float(), planes)))
+
+    def _picture(self, drawing: Tensor) -> Tensor:
+        return self.inverse(drawing).clamp(0, 1)
+
+    def _guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """The guessed views' latents (b, 1 + views, c, h, w), half, and the projections (b, 3, 4)."""
+        device, found = drawing.device, []
+        # Four volumes at a time: more no longer fit a CPU's caches, and take half as long again each.
+        for shown, said in zip(drawing.split(CHUNK), seen.split(CHUNK), strict=True):
+            with torch.autocast(device.type, enabled=False):
+                picture = self._picture(shown)
+            # On a CPU half the precision is half the time, and a guess needs no more.
+            with autocast(device, choose_dtype(device, "auto")):
+                space = self.space(picture, said)
+            with torch.autocast(device.type, enabled=False):
+                views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
+                found.append((self._encode(views).half(), space.projection))
+        with torch.autocast(device.type, enabled=False):
+            guess, projection = (torch.cat(part) for part in zip(*found, strict=True))
+        return guess, projection
+
+    def _encode(self, views: Tensor) -> Tensor:
+        """Normalised latents (b, 1 + views, c, h, w) of pictures (b, views, 4, n, n); zero for the drawing's slot."""
+        pictures = views.flatten(0, 1)
+        if pictures.shape[-1] != self.grid.tile:
+            pictures = F.interpolate(pictures, size=self.grid.tile, mode="bilinear", antialias=True)
+        mean, deviation = self.moments[:, :, None, None]
+        latents = (self.linear(pictures) - mean) / deviation
+        return F.pad(latents.unflatten(0, views.shape[:2]), (0, 0, 0, 0, 0, 0, 1, 0))
 
     def paint(self, picture: Tensor, projection: Tensor, stated: Tensor) -> Tensor:
         """For each view the normalised latents of its planes, and where its lines lie on the drawing.
@@ -120,8 +187,13 @@ def _apply(projection: Tensor, vectors: Tensor) -> Tensor:
     return flat.reshape(len(projection), *vectors.shape)
 
 
-def new_sweep(pose: PoseNet, vae: AutoencoderTiny, moments: Tensor, grid: ViewGrid) -> Sweep:
-    """For a grid's views, on the device of ``moments`` (2, c), those of its latents."""
+def new_sweep(space: SpaceNet, vae: AutoencoderTiny, moments: Tensor, grid: ViewGrid) -> Sweep:
+    """For a grid's views, on the device of ``moments`` (2, c), those of its latents.
+
+    Raises InputError for a grid that is no box.
+    """
+    if not is_box(grid):
+        raise InputError(f"a base of `mini`'s family fills the views of a box, found grid {grid.name!r}")
     linear, inverse = linear_codec(vae.to(moments.device), (*grid.background, 0.0))
     mean, deviation = moments[:, :PLANE_CHANNELS]
     lines = []
@@ -135,4 +207,5 @@ def new_sweep(pose: PoseNet, vae: AutoencoderTiny, moments: Tensor, grid: ViewGr
     weight = linear.weight[:PLANE_CHANNELS].flatten(2) / deviation[:, None, None]
     offset = (linear.offset[:PLANE_CHANNELS] - mean) / deviation + weight.sum(2) @ ground
     nearest, direction = patches.float().to(moments.device)
-    return Sweep(pose.to(moments.device), linear, inverse, weight, offset, nearest, direction, ground)
+    space = space.to(moments.device)
+    return Sweep(grid, space, linear, inverse, moments, weight, offset, nearest, direction, ground)

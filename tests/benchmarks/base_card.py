@@ -194,7 +194,7 @@ def guess(generator: Generator, held_out: int) -> dict[str, object]:
                 found = base.denoise(noisy, times, base.embed([""] * len(part)), given.known, given.seen)
             views += [views_of(base.grid, tiles) for tiles in base.decode(found.float()).cpu().numpy()]
             picture = base.sweep.inverse(given.clean[:, 0]).clamp(0, 1)
-            off.append(projection_error(base.sweep.pose(picture, given.seen), true[i : i + BATCH]))
+            off.append(projection_error(base.sweep.space.pose(picture, given.seen), true[i : i + BATCH]))
         made = np.stack(views)
         inside, wanted = made[..., 3] > 0.25, truth[..., 3] > 0.125
         iou = (inside & wanted).sum((2, 3)) / np.maximum((inside | wanted).sum((2, 3)), 1)

@@ -139,8 +139,8 @@ class Canvas:
 
         known = self.known.expand(len(latents), -1)
         unsaid = torch.full((len(latents), 2), torch.nan)
-        swept = self.base.sweep(latents[:, 0], unsaid, known[:, 0])
-        return denoise_strip(unet, latents, t, tokens, known, swept, self.base.rays, self.base.moments)
+        laid = self.base.sweep(latents[:, 0], unsaid, known[:, 0])
+        return denoise_strip(unet, latents, t, tokens, known, laid, self.base.rays, self.base.moments)
 
     def loss(self, found: Any, wanted: Any) -> Any:
         from lora3d.diffusion import masked_mse

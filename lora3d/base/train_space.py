@@ -1,0 +1,140 @@
+"""Teaches the network of `lora3d.base.space` on freshly rendered shapes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lora3d.base.box import VIEWS, carve, coverage, to_view
+from lora3d.base.codec import Inverse, Linear
+from lora3d.base.optimiser import Optimiser, update_average
+from lora3d.base.pose import mirror_projection, projection_error
+from lora3d.base.space import CELLS, Space, SpaceNet
+from lora3d.data_prep.shapes import turn_views
+from lora3d.device import autocast
+from lora3d.grid import ViewGrid
+from lora3d.recipe import PretrainConfig
+
+if TYPE_CHECKING:
+    from lora3d.data_prep.stream import Example
+
+TRUE_SHARE = 0.5  # of drawings laid through space as they truly were, not as guessed
+
+
+def train_space(
+    examples: Iterator[Example],
+    grid: ViewGrid,
+    codec: tuple[Linear, Inverse],
+    config: PretrainConfig,
+    dtype: torch.dtype,
+    *,
+    net: SpaceNet | None = None,
+    batch: int = 16,
+    capacity: int = 20_000,
+    report_every: int = 100,
+) -> SpaceNet:
+    """Fits the network to drawings of known shapes on the CPU; torch's global seed chooses its weights.
+
+    Half of the drawings are mirrored; `stated_share` come with their viewpoint. They are seen as the codec
+    leaves them, as they will be.
+
+    Args:
+        config: its ``space_steps`` of ``batch`` drawings, and its learning rates, which fall over the second half.
+        net: to go on from.
+        capacity: shapes are picked from so many that came last; each takes 160 kB at 64 px.
+    """
+    net = SpaceNet() if net is None else net.requires_grad_(True)
+    linear, inverse = codec
+    optimiser, steps = Optimiser(net, config), config.space_steps
+    average = {k: v.detach().clone() for k, v in net.state_dict().items()}
+    rng = np.random.default_rng(config.seed)
+    pool: list[Example] = []
+    running = np.zeros(4)
+    for step in range(steps):
+        pool += itertools.islice(examples, batch if step else min(12 * batch, config.pool))
+        del pool[:-capacity]
+        picked = [pool[i] for i in rng.integers(0, len(pool), batch)]
+        drawings, seen, true, views = _mirrored_half(picked, rng)
+        seen[torch.from_numpy(rng.random(batch) >= config.stated_share)] = math.nan
+        with torch.no_grad():
+            drawings = inverse(linear(drawings)).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+            guessed = net.pose(drawings, seen)
+        told = torch.from_numpy(rng.random(batch) < TRUE_SHARE)[:, None, None]
+        with autocast(drawings.device, dtype):
+            space = net(drawings, seen, torch.where(told, true, guessed))
+        losses = space_losses(space, true, views, grid)
+        (losses * torch.tensor([4.0, 4.0, 2.0, 2.0])).sum().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step(min(1.0, (step + 1) / 50, (steps - step) / (0.5 * steps)))
+        update_average(average, net, min(0.99, (1 + step) / (10 + step)))
+        running = running * 0.98 + losses.detach().numpy() * 0.02 if step else losses.detach().numpy()
+        if (step + 1) % report_every == 0:
+            names = ("projection", "opacity", "outline", "colour")
+            print(
+                {"space_step": step + 1, **dict(zip(names, running.round(4).tolist(), strict=True))},
+                flush=True,
+            )
+    net.load_state_dict(average)
+    return net.eval().requires_grad_(False)
+
+
+def _mirrored_half(
+    examples: list[Example], rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A drawing of each example (b, 4, t, t), its viewpoint (b, 2), projection (b, 3, 4), views (b, 6, 4, t, t)."""
+    drawings, seen, true, views = [], [], [], []
+    for e in examples:
+        c = rng.integers(0, len(e.drawings))
+        drawings.append(e.drawings[c])
+        seen.append(e.viewpoints[c])
+        true.append(e.projections[c])
+        views.append(turn_views(e.views, int(e.sides[c])))
+    x, v = (torch.from_numpy(np.stack(a)).movedim(-1, -3).float() / 255 for a in (drawings, views))
+    s, p = torch.from_numpy(np.stack(seen)), torch.from_numpy(np.stack(true))
+    flip = torch.from_numpy(rng.random(len(examples)) < 0.5)
+    # Mirrored, what was seen from the right is seen from the left.
+    mirrored = v.flip(-1)[:, [0, 3, 2, 1, 4, 5]]
+    return (
+        torch.where(flip[:, None, None, None], x.flip(-1), x),
+        torch.where(flip[:, None], s * torch.tensor([-1.0, 1.0]), s),
+        torch.where(flip[:, None, None], mirror_projection(p), p),
+        torch.where(flip[:, None, None, None, None], mirrored, v),
+    )
+
+
+def space_losses(space: Space, true: Tensor, views: Tensor, grid: ViewGrid) -> Tensor:
+    """Of the projection (in tiles), the opacity (nats a cell), and the outlines and colours of six views (squared).
+
+    Args:
+        true: (b, 3, 4), the projections.
+        views: (b, 6, 4, t, t), the true views, rgb and depth in [0, 1].
+    """
+    fine = F.interpolate(views.flatten(0, 1), size=2 * CELLS, mode="area").unflatten(0, views.shape[:2])
+    filled = carve(fine[:, :, 3], grid).float()
+    opacity = F.avg_pool3d(torch.sigmoid(space.opacity)[:, None], 2)[:, 0]
+    coarse = F.avg_pool2d(
+        torch.cat([fine[:, :, :3], (fine[:, :, 3:] >= grid.depth_floor / 2).float()], 2).flatten(0, 1), 2
+    ).unflatten(0, views.shape[:2])
+    ground = torch.tensor(grid.background)[:, None, None]
+    outline, colour = torch.zeros(()), torch.zeros(())
+    for i in range(VIEWS):
+        share = coverage(opacity, i)
+        alpha = share.sum(1)
+        rgb = (share[:, None] * to_view(space.colour, i)).sum(2) + ground * (1 - alpha[:, None])
+        outline = outline + (alpha - coarse[:, i, 3]).square().mean() / VIEWS
+        colour = colour + (rgb - coarse[:, i, :3]).square().mean() / VIEWS
+    return torch.stack(
+        [
+            projection_error(space.projection, true).mean(),
+            F.binary_cross_entropy_with_logits(space.opacity, filled),
+            outline,
+            colour,
+        ]
+    )
