@@ -171,6 +171,8 @@ def test_a_guess_is_made_once_and_is_no_other_in_company(toy_base):
     assert len(base.sweep.kept) == 4
     again = base.sweep(drawings.flip(0), unsaid, known)
     assert len(base.sweep.kept) == 4 and torch.equal(again.guess.flip(0), together.guess)
+    fresh = load_base(toy_base)
+    assert torch.equal(fresh.sweep(drawings, unsaid, known).guess, together.guess)
 
 
 def test_the_guess_is_the_volume_as_the_views_see_it(toy_base):

@@ -10,7 +10,7 @@ TILE = 64  # pixels of the drawing that the network reads
 
 
 class PoseNet(nn.Module):
-    """Drawings (b, 4, TILE, TILE), rgb and coverage in [0, 1], to homogeneous projections (b, 3, 4); see `pose_matrix`.
+    """Drawings (b, 4, t, t), rgb and coverage in [0, 1], to homogeneous projections (b, 3, 4); see `pose_matrix`.
 
     ``seen`` (b, 2) is the azimuth and elevation in degrees that a drawing was seen from, NaN where nobody said:
     what is said is kept, and helps to guess the rest.
@@ -32,7 +32,9 @@ class PoseNet(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
 
     def look(self, drawings: Tensor, seen: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """Features of 32², 16² and 8² places, and the projections."""
+        """Features of 32², 16² and 8² places, and the projections; a larger drawing is made smaller first."""
+        if drawings.shape[-1] != TILE:
+            drawings = F.interpolate(drawings, size=TILE, mode="bilinear", antialias=True)
         stated = ~seen.isnan().any(1, keepdim=True)
         angles = torch.where(stated, seen, 0.0)
         said = torch.cat([stated.float(), angles / 45], 1)[:, :, None, None]

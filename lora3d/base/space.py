@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lora3d.base.box import centres
-from lora3d.base.pose import TILE, PoseNet, Residual
+from lora3d.base.pose import PoseNet, Residual
 from lora3d.errors import InputError, first_line
 
 SPACE_FILE = Path("space") / "model.safetensors"
@@ -76,16 +76,13 @@ class SpaceNet(nn.Module):
         Args:
             projection: what to lay them through space by, in place of the guess.
         """
-        picture = drawings
-        if drawings.shape[-1] != TILE:
-            picture = F.interpolate(drawings, size=TILE, mode="bilinear", antialias=True)
-        (high, mid, low), found = self.pose.look(picture, seen)
+        (high, mid, low), found = self.pose.look(drawings, seen)
         mid = self.mid(mid + _twice(self.lift_low(low)))
         high = self.high(high + _twice(self.lift_mid(mid)))
         features = self.features(high).float()
         projection = found.detach() if projection is None else projection
         with torch.autocast(drawings.device.type, enabled=False):
-            sampled = self._sample(picture, features, projection)
+            sampled = self._sample(drawings, features, projection)
         x = self.cells(torch.cat([sampled, sampled[:, :-3].flip(-1)], 1))
         coarse = self.coarse(self.to_coarse(F.gelu(x)))
         coarsest = self.coarsest(self.to_coarsest(coarse))

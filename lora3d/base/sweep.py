@@ -31,7 +31,7 @@ PLANES = 8
 REACH = 0.35  # planes lie within ± this of the plane through the origin, in world units
 PLANE_CHANNELS = 20  # the leading latent channels of each plane
 PLACE_CHANNELS = 12
-KEEP, CHUNK = 2048, 4
+KEEP = 2048
 SWEEP_CHANNELS = PLANES * PLANE_CHANNELS + PLACE_CHANNELS + 1
 
 
@@ -114,8 +114,8 @@ class Sweep:
     def _guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """The guessed views' latents (b, 1 + views, c, h, w), half, and the projections (b, 3, 4)."""
         device, found = drawing.device, []
-        # Four volumes at a time: more no longer fit a CPU's caches, and take half as long again each.
-        for shown, said in zip(drawing.split(CHUNK), seen.split(CHUNK), strict=True):
+        # Each alone: in other company its last bits would be others, and a resumed training another.
+        for shown, said in zip(drawing.split(1), seen.split(1), strict=True):
             with torch.autocast(device.type, enabled=False):
                 picture = self._picture(shown)
             # On a CPU half the precision is half the time, and a guess needs no more.
