@@ -156,25 +156,6 @@ def test_a_drawing_that_is_not_known_says_nothing(toy_base):
     assert not nothing.planes.any() and nothing.guess.shape == laid.guess.shape
 
 
-def test_a_guess_is_made_once_and_is_no_other_in_company(toy_base):
-    base = load_base(toy_base)
-    drawings = base.encode(torch.rand(3, 14, 64, 64, 3))[:, 0]
-    unsaid, known = torch.full((3, 2), torch.nan), torch.tensor([True, True, True])
-    alone = base.sweep(drawings[:1], unsaid[:1], known[:1])
-    assert len(base.sweep.kept) == 1
-    together = base.sweep(drawings, unsaid, known)
-    assert len(base.sweep.kept) == 3
-    assert torch.equal(together.guess[0], alone.guess[0]) and not torch.equal(
-        together.guess[1], alone.guess[0]
-    )
-    base.sweep(drawings[:1], torch.tensor([[10.0, 20.0]]), known[:1])
-    assert len(base.sweep.kept) == 4
-    again = base.sweep(drawings.flip(0), unsaid, known)
-    assert len(base.sweep.kept) == 4 and torch.equal(again.guess.flip(0), together.guess)
-    fresh = load_base(toy_base)
-    assert torch.equal(fresh.sweep(drawings, unsaid, known).guess, together.guess)
-
-
 def test_the_guess_is_the_volume_as_the_views_see_it(toy_base):
     """Decoded, the guessed latents are the volume's views, as well as the codec keeps them."""
     base = load_base(toy_base)
