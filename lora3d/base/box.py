@@ -7,9 +7,10 @@ origin, which is what a view of `box6` shows. Turned to a view, its axes are [aw
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lora3d.grid import PRESETS, ViewGrid
+from lora3d.grid import PRESETS, ViewGrid, decode_depth, encode_depth
 
 EXTENT = PRESETS["box6"].cameras("rgb")[0].ortho_scale or 1.0
 # Of each view, front, right, back, left, top, bottom: the volume's axes in its order, then those reversed.
@@ -49,16 +50,14 @@ def carve(near: Tensor, grid: ViewGrid) -> Tensor:
     """What six views leave of the cube, (b, n, n, n) bool.
 
     Args:
-        near: (b, 6, n, n), the depth cells, encoded as the grid does.
+        near: (b, 6, n, n), the depth cells, encoded as the grid does, on the CPU.
 
     A cell is empty where a view sees past it, or sees background (space carving, Kutulakos and Seitz 2000).
     """
     n = near.shape[-1]
-    close, far = grid.depth_range
-    hit = close + (1 - near) / (1 - grid.depth_floor) * (far - close) - 1
-    hit = torch.where(near >= grid.depth_floor / 2, hit, torch.inf)
+    hit = torch.from_numpy(decode_depth(grid, near.numpy())) - 1
     # Half a cell of tolerance: what lies on a surface is kept.
-    away = (centres(n, near.device) + EXTENT / n / 2)[:, None, None]
+    away = (centres(n) + EXTENT / n / 2)[:, None, None]
     kept = [from_view(away >= hit[:, i, None], i) for i in range(VIEWS)]
     return torch.stack(kept).all(0)
 
@@ -81,18 +80,17 @@ def look(opacity: Tensor, colour: Tensor, grid: ViewGrid) -> Tensor:
         colour: (b, 3, m, m, m) in [0, 1], m dividing n.
     """
     n, m = opacity.shape[-1], colour.shape[-1]
-    close, far = grid.depth_range
-    distance = 1 + centres(n, opacity.device) - EXTENT / n / 2
-    near = 1 - (1 - grid.depth_floor) * ((distance - close) / (far - close)).clamp(0, 1)
+    front = 1 + centres(n) - EXTENT / n / 2  # of each cell, from the cameras' distance
+    near = torch.from_numpy(encode_depth(grid, front.numpy())).to(opacity.device)
     ground = torch.tensor(grid.background, device=opacity.device)[:, None, None]
     views = []
     for i in range(VIEWS):
         share = coverage(opacity, i)
         depth = (share * near[:, None, None]).sum(1, keepdim=True)
         # Colours are coarser than outlines: mixed on their own cells, then divided by what those stop.
-        coarse = torch.nn.functional.avg_pool3d(share[:, None], n // m) * (n // m)
+        coarse = F.avg_pool3d(share[:, None], n // m) * (n // m)
         mixed = torch.cat([(coarse * to_view(colour, i)).sum(2), coarse.sum(2)], 1)
-        fine = torch.nn.functional.interpolate(mixed, size=n, mode="bilinear")
+        fine = F.interpolate(mixed, size=n, mode="bilinear")
         alpha = share.sum(1, keepdim=True)
         rgb = fine[:, :3] / fine[:, 3:].clamp_min(1e-3) * alpha + ground * (1 - alpha)
         views.append(torch.cat([rgb.clamp(0, 1), depth], 1))

@@ -83,16 +83,23 @@ def pose_matrix(seen_deg: Tensor, numbers: Tensor) -> Tensor:
     return torch.stack([x, y, w], 1)
 
 
+def place(matrix: Tensor, points: Tensor) -> Tensor:
+    """Where points (n, 3) lie on the tiles of projections (b, 3, 4): (b, n, 2), the tile being [0, 1]²."""
+    at = points @ matrix[:, :, :3].transpose(1, 2) + matrix[:, None, :, 3]
+    return divide(at)
+
+
+def divide(image: Tensor) -> Tensor:
+    """Homogeneous (..., 3) to (..., 2); what lies behind the viewer, or nearly so, ends far outside."""
+    return image[..., :2] / image[..., 2:].clamp_min(0.1)
+
+
 def projection_error(found: Tensor, true: Tensor) -> Tensor:
     """Mean distance (b,), in tiles, of 27 points within the object under projections (b, 3, 4)."""
     axis = torch.tensor([-0.3, 0.0, 0.3], device=found.device)
     points = torch.cartesian_prod(axis, axis, axis)
-
-    def image(matrix: Tensor) -> Tensor:
-        at = points @ matrix[:, :, :3].transpose(1, 2) + matrix[:, None, :, 3]
-        return at[..., :2] / at[..., 2:].clamp_min(0.1)
-
-    return ((image(found) - image(true)).square().sum(-1) + 1e-6).sqrt().mean(1)
+    off = place(found, points) - place(true, points)
+    return (off.square().sum(-1) + 1e-6).sqrt().mean(1)
 
 
 def mirror_projection(matrix: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lora3d.base.box import centres
-from lora3d.base.pose import PoseNet, Residual
+from lora3d.base.pose import PoseNet, Residual, place
 from lora3d.errors import InputError, first_line
 
 SPACE_FILE = Path("space") / "model.safetensors"
@@ -108,8 +108,7 @@ class SpaceNet(nn.Module):
         b, axis = len(picture), centres(CELLS, picture.device)
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         points = torch.stack([x, y, z], -1).reshape(-1, 3)
-        image = points @ projection[:, :, :3].transpose(1, 2) + projection[:, None, :, 3]
-        at = image[..., :2] / image[..., 2:].clamp_min(0.1) * 2 - 1
+        at = place(projection, points) * 2 - 1
         # The last row's gradient points to the viewer; see `pose_matrix`.
         depth = (points @ F.normalize(projection[:, 2, :3], dim=1)[:, :, None]) / HALF_DEPTH
         white = torch.tensor([1.0, 1.0, 1.0, 0.0], device=picture.device)[:, None, None]

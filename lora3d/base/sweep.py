@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lora3d.base.box import look
 from lora3d.base.codec import PATCH, Inverse, Linear, linear_codec
+from lora3d.base.pose import divide
 from lora3d.base.space import SpaceNet
 from lora3d.camera import rays
 from lora3d.data_prep.shapes import is_box
@@ -76,7 +77,7 @@ class Sweep:
 
     @torch.no_grad()
     def __call__(self, drawing: Tensor, seen: Tensor, known: Tensor) -> Laid:
-        """What the drawings say.
+        """Lays drawings through space.
 
         Args:
             drawing: (b, c, h, w), latents of the drawing's tile.
@@ -90,29 +91,23 @@ class Sweep:
             return Laid(*(drawing.new_zeros(shape) for shape in shapes))
         # Where the drawing is noise, the guess may be anything, a NaN too.
         shown = drawing.float() * known[:, None, None, None]
-        guess, projection = self._guess(shown, seen)
         with torch.autocast(drawing.device.type, enabled=False):
-            planes = self.paint(self._picture(shown), projection, ~seen.isnan().any(1))
-        return Laid(*(part * known[:, None, None, None, None] for part in (guess, planes)))
+            picture = self.inverse(shown).clamp(0, 1)
+            guess, projection = self._guess(picture, seen)
+            planes = self.paint(picture, projection, ~seen.isnan().any(1))
+            return Laid(*(part * known[:, None, None, None, None] for part in (guess, planes)))
 
-    def _picture(self, drawing: Tensor) -> Tensor:
-        return self.inverse(drawing).clamp(0, 1)
-
-    def _guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def _guess(self, picture: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """The guessed views' latents (b, 1 + views, c, h, w), and the projections (b, 3, 4)."""
-        device, found = drawing.device, []
+        device, found = picture.device, []
         # Four volumes at a time: more no longer fit a CPU's caches, and take half as long again each.
-        for shown, said in zip(drawing.split(CHUNK), seen.split(CHUNK), strict=True):
-            with torch.autocast(device.type, enabled=False):
-                picture = self._picture(shown)
+        for shown, said in zip(picture.split(CHUNK), seen.split(CHUNK), strict=True):
             # On a CPU half the precision is half the time, and a guess needs no more.
             with autocast(device, choose_dtype(device, "auto")):
-                space = self.space(picture, said)
-            with torch.autocast(device.type, enabled=False):
-                views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
-                found.append((self._encode(views), space.projection))
-        with torch.autocast(device.type, enabled=False):
-            guess, projection = (torch.cat(part) for part in zip(*found, strict=True))
+                space = self.space(shown, said)
+            views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
+            found.append((self._encode(views), space.projection))
+        guess, projection = (torch.cat(part) for part in zip(*found, strict=True))
         return guess, projection
 
     def _encode(self, views: Tensor) -> Tensor:
@@ -146,7 +141,7 @@ class Sweep:
         depths = torch.linspace(-REACH, REACH, PLANES, device=picture.device)
         # A projection is linear before its division: a line is projected once for all planes.
         image = (start + depth * along for depth in depths)
-        at = [2 * x[..., :2] / x[..., 2:].clamp_min(0.1) - 1 for x in image]
+        at = [2 * divide(x) - 1 for x in image]
         # Beyond the drawing lies its background: what is sampled is the difference from that.
         beside = picture - self.ground[:, None, None]
         latents = self.offset.expand(b, PLANES, m * h * w, -1)
@@ -158,7 +153,7 @@ class Sweep:
 
     def _places(self, start: Tensor, along: Tensor, trust: Tensor) -> Tensor:
         b, _, h, w = start.shape[:4]
-        middle = start[..., :2] / start[..., 2:].clamp_min(0.1)
+        middle = divide(start)
         slope = along[..., :2] - middle * along[..., 2:]
         place = torch.cat([middle * 2 - 1, slope], -1).mean(4)
         y, x = ((torch.arange(n, device=start.device) + 0.5) / n * 2 - 1 for n in (h, w))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lora3d.base.box import VIEWS, carve, coverage, to_view
+from lora3d.base.box import VIEWS, carve, look, to_view
 from lora3d.base.codec import Inverse, Linear
 from lora3d.base.optimiser import Optimiser, update_average
 from lora3d.base.pose import mirror_projection, projection_error
@@ -35,7 +35,6 @@ def train_space(
     config: PretrainConfig,
     dtype: torch.dtype,
     *,
-    net: SpaceNet | None = None,
     batch: int = 16,
     capacity: int = 20_000,
     report_every: int = 100,
@@ -47,10 +46,9 @@ def train_space(
 
     Args:
         config: its ``space_steps`` of ``batch`` drawings, and its learning rates, which fall over the second half.
-        net: to go on from.
         capacity: shapes are picked from so many that came last; each takes 160 kB at 64 px.
     """
-    net = SpaceNet() if net is None else net.requires_grad_(True)
+    net = SpaceNet()
     linear, inverse = codec
     optimiser, steps = Optimiser(net, config), config.space_steps
     average = {k: v.detach().clone() for k, v in net.state_dict().items()}
@@ -122,19 +120,13 @@ def space_losses(space: Space, true: Tensor, views: Tensor, grid: ViewGrid) -> T
     coarse = F.avg_pool2d(
         torch.cat([fine[:, :, :3], (fine[:, :, 3:] >= grid.depth_floor / 2).float()], 2).flatten(0, 1), 2
     ).unflatten(0, views.shape[:2])
-    ground = torch.tensor(grid.background)[:, None, None]
-    outline, colour = torch.zeros(()), torch.zeros(())
-    for i in range(VIEWS):
-        share = coverage(opacity, i)
-        alpha = share.sum(1)
-        rgb = (share[:, None] * to_view(space.colour, i)).sum(2) + ground * (1 - alpha[:, None])
-        outline = outline + (alpha - coarse[:, i, 3]).square().mean() / VIEWS
-        colour = colour + (rgb - coarse[:, i, :3]).square().mean() / VIEWS
+    outline = torch.stack([1 - (1 - to_view(opacity, i)).prod(1) for i in range(VIEWS)], 1)
+    rgb = look(opacity, space.colour, grid)[:, :, :3]
     return torch.stack(
         [
             projection_error(space.projection, true).mean(),
             F.binary_cross_entropy_with_logits(space.opacity, filled),
-            outline,
-            colour,
+            (outline - coarse[:, :, 3]).square().mean(),
+            (rgb - coarse[:, :, :3]).square().mean(),
         ]
     )
