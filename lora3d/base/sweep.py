@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,6 @@ from lora3d.base.pose import divide
 from lora3d.base.space import SpaceNet
 from lora3d.camera import rays
 from lora3d.data_prep.shapes import is_box
-from lora3d.device import autocast, choose_dtype
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
 
@@ -91,24 +91,20 @@ class Sweep:
             return Laid(*(drawing.new_zeros(shape) for shape in shapes))
         # Where the drawing is noise, the guess may be anything, a NaN too.
         shown = drawing.float() * known[:, None, None, None]
-        with torch.autocast(drawing.device.type, enabled=False):
+        exact = partial(torch.autocast, drawing.device.type, enabled=False)
+        with exact():
             picture = self.inverse(shown).clamp(0, 1)
-            guess, projection = self._guess(picture, seen)
-            planes = self.paint(picture, projection, ~seen.isnan().any(1))
-            return Laid(*(part * known[:, None, None, None, None] for part in (guess, planes)))
-
-    def _guess(self, picture: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The guessed views' latents (b, 1 + views, c, h, w), and the projections (b, 3, 4)."""
-        device, found = picture.device, []
+        guesses, projections = [], []
         # Four volumes at a time: more no longer fit a CPU's caches, and take half as long again each.
-        for shown, said in zip(picture.split(CHUNK), seen.split(CHUNK), strict=True):
-            # On a CPU half the precision is half the time, and a guess needs no more.
-            with autocast(device, choose_dtype(device, "auto")):
-                space = self.space(shown, said)
-            views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
-            found.append((self._encode(views), space.projection))
-        guess, projection = (torch.cat(part) for part in zip(*found, strict=True))
-        return guess, projection
+        for some, said in zip(picture.split(CHUNK), seen.split(CHUNK), strict=True):
+            space = self.space(some, said)  # in the caller's precision
+            with exact():
+                views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
+                guesses.append(self._encode(views))
+            projections.append(space.projection)
+        with exact():
+            planes = self.paint(picture, torch.cat(projections), ~seen.isnan().any(1))
+            return Laid(*(part * known[:, None, None, None, None] for part in (torch.cat(guesses), planes)))
 
     def _encode(self, views: Tensor) -> Tensor:
         """Normalised latents (b, 1 + views, c, h, w) of pictures (b, views, 4, n, n); zero for the drawing's slot."""
