@@ -138,7 +138,7 @@ def test_the_mean_loss_is_of_the_steps_before_the_one_that_is_kept():
 def stopped(config, dataset, tmp_path_factory):  # noqa: F811
     """A run that over-fits at once: a rate far too high, a look at every other step."""
     asked = replace(
-        config, steps=40, learning_rate=0.05, validation_share=0.3, validate_every=2, patience=3, ema=0
+        config, steps=80, learning_rate=0.1, validation_share=0.3, validate_every=2, patience=3, ema=0
     )
     out = tmp_path_factory.mktemp("stopped") / "run"
     said: list[str] = []

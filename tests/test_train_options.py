@@ -53,7 +53,8 @@ def losses(out: Path) -> list[float]:
 def test_what_saves_memory_changes_no_step(config, data, tmp_path, change):
     run(config, data, tmp_path / "plain")
     run(replace(config, **change), data, tmp_path / "saving")
-    assert losses(tmp_path / "saving") == pytest.approx(losses(tmp_path / "plain"), abs=1e-6)
+    # Sums in another order: float32's rounding, which Adam makes larger step by step.
+    assert losses(tmp_path / "saving") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
 
 
 @pytest.mark.parametrize(

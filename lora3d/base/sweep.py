@@ -31,7 +31,6 @@ PLANES = 8
 REACH = 0.35  # planes lie within ± this of the plane through the origin, in world units
 PLANE_CHANNELS = 20  # the leading latent channels of each plane
 PLACE_CHANNELS = 12
-CHUNK = 4
 SWEEP_CHANNELS = PLANES * PLANE_CHANNELS + PLACE_CHANNELS + 1
 
 
@@ -95,9 +94,9 @@ class Sweep:
         with exact():
             picture = self.inverse(shown).clamp(0, 1)
         guesses, projections = [], []
-        # Four volumes at a time: more no longer fit a CPU's caches, and take half as long again each.
-        for some, said in zip(picture.split(CHUNK), seen.split(CHUNK), strict=True):
-            space = self.space(some, said)  # in the caller's precision
+        # Each alone: in other company its last bits would be others, and many volumes do not fit a CPU's caches.
+        for one, said in zip(picture.split(1), seen.split(1), strict=True):
+            space = self.space(one, said)  # in the caller's precision
             with exact():
                 views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
                 guesses.append(self._encode(views))
