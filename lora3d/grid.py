@@ -179,15 +179,20 @@ def decode_depth(grid: ViewGrid, value: Array) -> Array:
 
 
 def settle_depth(grid: ViewGrid, tiles: Array) -> Array:
-    """Generated cells (..., cells, t, t, 3) with depth that no surface has, between background and floor, set to 0.
+    """Generated cells (..., cells, t, t, 3) with crisp outlines: a depth cell's doubtful pixels set to 0, background.
 
-    A network that doubts an outline answers with the mean of depth and background: counted as surface above half the
-    floor, as `decode_depth` does of true views, outlines come out a third too large (docs/decisions.md).
+    A network that doubts an outline answers with the mean p·d of the surface's depth d and the background's 0. A pixel
+    is surface where that is more than half of what its view's surfaces measure, Σd³ / Σd², so where p is more than a
+    half; no surface is farther than the grid's depth goes (docs/decisions.md).
     """
     settled = tiles.copy()
     cells = list(grid.indices("depth"))
     depth = settled[..., cells, :, :, :]
-    settled[..., cells, :, :, :] = np.where(depth >= grid.depth_floor, depth, 0.0)
+    square = np.square(depth)
+    total = square.sum(axis=(-3, -2, -1), keepdims=True)
+    usual = (square * depth).sum(axis=(-3, -2, -1), keepdims=True) / np.maximum(total, 1e-6)
+    surface = depth > np.maximum(usual, grid.depth_floor) / 2
+    settled[..., cells, :, :, :] = np.where(surface, np.maximum(depth, grid.depth_floor), 0.0)
     return settled
 
 

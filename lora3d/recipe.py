@@ -49,6 +49,8 @@ class TrainConfig:
         variants: of each model, stretched, turned and drawn anew; half of what is seen. 0 for none.
         time_mean, time_deviation: of the logit-normal times.
         ema: decay of the averaged adapter, which is what is saved; 0 for none.
+        blend: share of the way from the base to what was learnt, at which the adapter is looked at and saved (WiSE-FT,
+            Wortsman et al. 2022).
         seed: of everything drawn at random.
         device: auto, cpu, cuda or mps.
         precision: auto (measured at the start), fp32 or bf16.
@@ -100,6 +102,7 @@ class TrainConfig:
     time_mean: float = 2.5
     time_deviation: float = 1.5
     ema: float = 0.98
+    blend: float = 1.0
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -130,11 +133,16 @@ class TrainConfig:
             "viewpoint_dropout",
             "decay_share",
             "ema",
+            "blend",
             "validation_share",
             "dropout",
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} must lie in 0 … 1, found {getattr(self, name)}")
+        if not self.blend or (self.dora and self.blend != 1):
+            raise InputError(
+                f"recipe: blend must be above 0, and 1 with dora, whose updates do not blend; found {self.blend}"
+            )
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"recipe: seed must lie in 0 … {MAX_SEED}, found {self.seed}")
         if self.prior and not self.trigger:

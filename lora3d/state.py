@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,12 +31,16 @@ class State:
         average: their moving average.
         best: the average at the best validation; as ``average`` before the first.
         best_step, best_loss: when that was, and its `lora3d.progress.merit`.
+        outer: the parameters B of ΔW = B·A, which begin at 0.
+        blend: how much of them is used and saved, see `put_in_place`.
     """
 
     parameters: list[Tensor]
     optimiser: torch.optim.Optimizer
     average: list[Tensor]
     best: list[Tensor]
+    outer: list[Tensor] = field(default_factory=list)
+    blend: float = 1.0
     best_step: int = 0
     best_loss: float = float("inf")
     step: int = 0
@@ -76,11 +80,14 @@ def prepare(base: Base, config: TrainConfig) -> State:
         require_compiler(base.device)
         base.network.compile(dynamic=False)
     groups: dict[float, list[Tensor]] = {}
+    outer: list[Tensor] = []
     trained = {id(p) for p in parameters}
     for component, network in networks(base).items():
         rate = 1.0 if component == base.component else config.text_rate
         for name, p in network.named_parameters():
             if id(p) in trained:
+                if "lora_B" in name:
+                    outer.append(p)
                 groups.setdefault(rate * (config.plus if "lora_B" in name else 1.0), []).append(p)
     how: dict[str, Any] = {
         "lr": config.learning_rate,
@@ -89,9 +96,10 @@ def prepare(base: Base, config: TrainConfig) -> State:
     }
     parts = [{"params": some, "times": times} for times, some in groups.items()]
     if config.optimiser == "adamw8bit":
-        return new_state(parameters, _adamw8bit()(parts, **how))
-    fused = base.device.type in ("cpu", "cuda")
-    return new_state(parameters, torch.optim.AdamW(parts, **how, fused=fused))
+        optimiser = _adamw8bit()(parts, **how)
+    else:
+        optimiser = torch.optim.AdamW(parts, **how, fused=base.device.type in ("cpu", "cuda"))
+    return replace(new_state(parameters, optimiser), outer=outer, blend=config.blend)
 
 
 def _adamw8bit() -> Any:
@@ -116,12 +124,24 @@ def update_average(state: State, decay: float) -> None:
         )
 
 
+@torch.no_grad()
+def put_in_place(state: State, weights: list[Tensor]) -> None:
+    """Writes ``weights``, the average or the best, into the parameters: ΔW = blend·B·A.
+
+    Between the base and what was trained on it lie weights that beat both where the examples are few
+    (Wortsman et al. 2022, WiSE-FT, eq. 1: θ = (1 − α)·θ₀ + α·θ₁).
+    """
+    torch._foreach_copy_(state.parameters, weights)
+    for parameter in state.outer:
+        parameter.mul_(state.blend)
+
+
 @contextmanager
 def averaged(state: State) -> Iterator[None]:
     """Runs the block with the averaged weights in place."""
     current = [p.detach().clone() for p in state.parameters]
+    put_in_place(state, state.average)
     with torch.no_grad():
-        torch._foreach_copy_(state.parameters, state.average)
         yield
         torch._foreach_copy_(state.parameters, current)
 

@@ -57,7 +57,7 @@ from lora3d.progress import (
 )
 from lora3d.proof import make_card, save_proved, sound_effect
 from lora3d.recipe import TrainConfig, to_fields
-from lora3d.state import State, averaged, is_finished, keep_best, prepare, update_average
+from lora3d.state import State, averaged, is_finished, keep_best, prepare, put_in_place, update_average
 
 WATCHED = 16
 
@@ -372,8 +372,7 @@ def finish(run: Run, seconds: float, examples: int) -> TrainResult:
     rate = examples / max(seconds, 1e-9)
     if not run.crew.is_main_process:
         return TrainResult(adapter, state.step, step, loss, validation, held_out, seconds, rate)
-    with torch.no_grad():
-        torch._foreach_copy_(state.parameters, kept)
+    put_in_place(state, kept)
     if len(run.held_out):
         held_out = fixed_loss(run.base, run.held_out, config, run.dtype)
     metrics = {

@@ -124,15 +124,21 @@ def test_an_unknown_preset_lists_the_known():
         read_grid("zero321")
 
 
-def test_generated_depth_that_no_surface_has_is_background():
+def test_generated_depth_in_doubt_is_background():
     grid = PRESETS["box6"]
+    depth, floor = list(grid.indices("depth")), grid.depth_floor
     tiles = np.random.default_rng(0).random((2, len(grid.cells), 8, 8, 3)).astype(np.float32)
-    settled = settle_depth(grid, tiles)
-    depth = list(grid.indices("depth"))
     other = [i for i in range(len(grid.cells)) if i not in depth]
-    assert np.array_equal(settled[:, other], tiles[:, other])
-    kept = tiles[:, depth] >= grid.depth_floor
-    assert np.array_equal(settled[:, depth], np.where(kept, tiles[:, depth], 0))
-    farthest = encode_depth(grid, np.full((8, 8), grid.depth_range[1]))
-    tiles[:] = farthest[..., None]
-    assert np.array_equal(settle_depth(grid, tiles), tiles)
+    assert np.array_equal(settle_depth(grid, tiles)[:, other], tiles[:, other])
+    # One depth d, shown with probability p: what is answered is p·d.
+    for d in (floor, 0.5, 0.9):
+        shown = np.zeros((len(grid.cells), 8, 8, 3), np.float32)
+        shown[depth, :, 2:] = d
+        assert np.array_equal(settle_depth(grid, shown), shown)
+        doubted = shown.copy()
+        doubted[depth, :, 1], doubted[depth, :, 2] = 0.45 * d, 0.55 * d
+        settled = settle_depth(grid, doubted)[depth]
+        assert (settled[:, :, :2] == 0).all() and (settled[:, :, 2:] >= floor).all()
+        assert np.array_equal(settled[:, :, 3:], shown[depth][:, :, 3:])
+    faint = np.random.default_rng(0).random(shown.shape).astype(np.float32) * floor / 2
+    assert (settle_depth(grid, faint)[depth] == 0).all()

@@ -83,6 +83,17 @@ def test_every_kind_of_adapter_is_proved_from_its_file(config, data, tmp_path, c
         assert all(math.isclose(x.scale, 2 / math.sqrt(4)) for x in layers.values())
 
 
+def test_a_blend_is_the_same_training_saved_nearer_to_the_base(config, data, tmp_path):
+    whole, half = (run(replace(config, blend=x), data, tmp_path / str(x)) for x in (1.0, 0.5))
+    assert losses(tmp_path / "1.0") == losses(tmp_path / "0.5")
+    assert whole.held_out != half.held_out
+    a, b = (load_file(result.adapter) for result in (whole, half))
+    for name, weight in a.items():
+        assert torch.equal(b[name], weight * 0.5 if "lora_B" in name or "lora.up" in name else weight), name
+    with pytest.raises(InputError, match="blend must be above 0, and 1 with dora"):
+        replace(config, blend=0.5, dora=True)
+
+
 def test_no_path_of_this_machine_is_in_the_file(config, data, tmp_path):
     adapter = run(replace(config, steps=1), data, tmp_path / "run").adapter
     assert str(Path(config.base).parent).encode() not in adapter.read_bytes()
