@@ -205,7 +205,7 @@ class PretrainConfig:
         ema: decay of the averaged weights.
         sampler_shift: of the scheduler that is saved with the weights.
         stated_share: examples whose viewpoint is said, where their drawing is given.
-        space_steps: of the network that guesses what a drawing shows in space, trained first.
+        space_steps: of the network that guesses what a drawing shows in space, trained first; 0 leaves it as it is.
         codec_shapes, codec_steps: shapes whose views fit the codec, and training steps of its decoder.
     """
 

@@ -18,6 +18,7 @@ from lora3d.base.codec import (
     set_encoder,
     train_decoder,
 )
+from lora3d.base.networks import SPACE_BATCH
 from lora3d.base.pretrain import pretrain, rate_at
 from lora3d.data_prep.procedural import make_shape
 from lora3d.data_prep.shapes import turn_views
@@ -110,6 +111,14 @@ def test_the_base_trains_stops_and_resumes(tmp_path, tile):
     if tile == 64:
         pretrain(config, tmp_path / "on", init=folder, precision="fp32", device_name="cpu", log_every=1)
         on = [json.loads(line) for line in (tmp_path / "on" / "train.log.jsonl").read_text().splitlines()]
-        assert (
-            on[0]["seen"] == records[-1]["seen"] + TOY.batch and on[0]["distinct"] > records[-1]["distinct"]
+        first, then = (
+            json.loads((f / "training.json").read_text()) for f in (folder, tmp_path / "on" / "base")
         )
+        assert on[0]["seen"] == records[-1]["seen"] + TOY.batch and then["seen"] == on[-1]["seen"]
+        assert then["distinct"] > on[0]["distinct"] > records[-1]["distinct"] == first["distinct"]
+        # The space network learns on too, on shapes of its own that it has not seen.
+        assert then["space_seen"] == 2 * first["space_seen"] == 2 * TOY.space_steps * SPACE_BATCH
+        assert then["space_distinct"] == 2 * first["space_distinct"] > 0
+        pretrain(replace(config, steps=1, space_steps=0), tmp_path / "on", init=folder, device_name="cpu")
+        left = json.loads((tmp_path / "on" / "base" / "training.json").read_text())
+        assert left["space_seen"] == first["space_seen"]

@@ -102,9 +102,8 @@ def test_it_learns(toy_base):
         with torch.no_grad():
             return float(space_losses(net(fixed[0], fixed[1]), fixed[2], fixed[3], GRID)[2])
 
-    net = train_space(
-        iter(examples * 100), GRID, (base.sweep.linear, base.sweep.inverse), config, torch.float32, batch=6
-    )
+    codec = base.sweep.linear, base.sweep.inverse
+    net = train_space(SpaceNet(), iter(examples * 100), GRID, codec, config, torch.float32, batch=6)
     assert outline(net) < 0.6 * outline(seeded())
     with torch.no_grad():
         space = net(fixed[0], fixed[1])

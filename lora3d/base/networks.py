@@ -29,6 +29,7 @@ from lora3d.grid import ViewGrid
 from lora3d.recipe import PretrainConfig
 
 SPACE_SEED = 500_000_000  # shapes from here on teach the space network, which then guesses on others
+SPACE_BATCH = 16
 
 
 @dataclass
@@ -75,17 +76,25 @@ def fresh_examples(config: PretrainConfig, grid: ViewGrid, start: int) -> Genera
 
 
 def new_networks(config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype) -> Networks:
+    """The codec fitted, all else to be trained; the recipe's seed chooses the weights."""
     vae, moments, captions = fit_codec(config, grid, dtype)
     tokenizer = new_tokenizer(captions, config.size)
     torch.manual_seed(config.seed)
-    stream = fresh_examples(config, grid, SPACE_SEED)
+    unet, text_encoder = new_unet(config.size, grid), new_text_encoder(tokenizer, config.size)
+    return Networks(unet, text_encoder, tokenizer, vae, moments, SpaceNet())
+
+
+def teach_space(
+    networks: Networks, config: PretrainConfig, grid: ViewGrid, dtype: torch.dtype, start: int
+) -> int:
+    """Trains the space network for ``space_steps`` on shapes number ``start`` and on of its own; returns the next."""
+    stream = fresh_examples(config, grid, SPACE_SEED + start)
     try:
-        codec = linear_codec(vae, (*grid.background, 0.0))
-        space = train_space(stream, grid, codec, config, dtype)
+        codec = linear_codec(networks.vae, (*grid.background, 0.0))
+        networks.space = train_space(networks.space, stream, grid, codec, config, dtype, batch=SPACE_BATCH)
+        return next(stream).seed - SPACE_SEED
     finally:
         stream.close()
-    unet, text_encoder = new_unet(config.size, grid), new_text_encoder(tokenizer, config.size)
-    return Networks(unet, text_encoder, tokenizer, vae, moments, space)
 
 
 def load_networks(folder: Path, grid: ViewGrid) -> Networks:

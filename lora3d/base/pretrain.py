@@ -7,6 +7,7 @@ the averaged weights, in fp16 and diffusers layout under DIR/base, are meant to 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,12 +21,14 @@ from transformers import CLIPTokenizer
 
 from lora3d.base.mini import denoise_strip, lay_out, ray_channels, tokenize
 from lora3d.base.networks import (
+    SPACE_BATCH,
     Networks,
     example_of,
     fresh_examples,
     load_networks,
     new_networks,
     save_networks,
+    teach_space,
 )
 from lora3d.base.optimiser import Optimiser, update_average
 from lora3d.base.sweep import Sweep, new_sweep
@@ -135,7 +138,8 @@ def pretrain(
     """Runs the recipe; returns the folder of the averaged weights, ``out``/base.
 
     Args:
-        init: a saved base whose weights, codec and tokenizer to start from; its shapes are not drawn again.
+        init: a saved base whose weights, codec and tokenizer to start from; its space network learns on as well, by
+            ``space_steps``. Its shapes are not drawn again.
         resume: go on from ``out``'s state if there is one.
         max_seconds: of the steps; start the decay early enough to end about then. None runs all steps.
     """
@@ -170,16 +174,21 @@ def pretrain(
         stream.close()
     run.model.load_state_dict(run.average)
     save_networks(out / "base", run.networks, grid, config)
-    summary = {"seen": run.seen, "distinct": run.fresh, "recipe": to_fields(run.config)}
-    (out / "base" / "training.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    counts = _counts(out / "init") | {"seen": run.seen, "distinct": run.fresh}
+    _write_counts(out / "base", counts, run.config)
     return out / "base"
 
 
-def _counts(folder: Path) -> tuple[int, int]:
-    """Examples seen by a saved base, and the distinct shapes among them: their seeds are 0 up to that."""
-    record = folder / "training.json"
-    fields = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    return fields.get("seen", 0), fields.get("distinct", 0)
+def _counts(folder: Path | None) -> dict[str, int]:
+    """Examples seen by a saved base and by its space network, and the distinct shapes among them, numbered from 0."""
+    record = folder / "training.json" if folder else Path()
+    fields = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return {key: fields.get(key, 0) for key in ("seen", "distinct", "space_seen", "space_distinct")}
+
+
+def _write_counts(folder: Path, counts: dict[str, int], config: PretrainConfig) -> None:
+    text = json.dumps({**counts, "recipe": to_fields(config)}, indent=1)
+    (folder / "training.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _start(
@@ -190,17 +199,31 @@ def _start(
     dtype = choose_dtype(device, precision)
     torch.manual_seed(config.seed)
     grid = PRESETS["box6"].with_tile(config.tile)
-    if init is None and not (out / "init").exists():
-        # Whole or not at all: what is there is not made again.
-        save_networks(out / "init.tmp", new_networks(config, grid, dtype), grid, config)
-        (out / "init.tmp").rename(out / "init")
+    if not (out / "init").exists() or (init is not None and not resume):
+        _prepare(config, out, init, grid, dtype)
     # Always from disk, so that training sees the codec as it ships: rounded to fp16.
-    run = _new_training(config, load_networks(init or out / "init", grid), grid, device, dtype)
-    if init is not None:
-        run.seen, run.fresh = _counts(init)
+    run = _new_training(config, load_networks(out / "init", grid), grid, device, dtype)
+    counts = _counts(out / "init")
+    run.seen, run.fresh = counts["seen"], counts["distinct"]
     if resume and (out / STATE).exists():
         _restore(run, out / STATE)
     return run
+
+
+def _prepare(
+    config: PretrainConfig, out: Path, init: Path | None, grid: ViewGrid, dtype: torch.dtype
+) -> None:
+    """Into ``out``/init what the steps begin with; whole or not at all, and what is there is not made again."""
+    networks = load_networks(init, grid) if init else new_networks(config, grid, dtype)
+    counts = _counts(init)
+    if config.space_steps:
+        counts["space_distinct"] = teach_space(networks, config, grid, dtype, counts["space_distinct"])
+        counts["space_seen"] += config.space_steps * SPACE_BATCH
+    temporary = out / "init.tmp"
+    save_networks(temporary, networks, grid, config)
+    _write_counts(temporary, counts, config)
+    shutil.rmtree(out / "init", ignore_errors=True)
+    temporary.rename(out / "init")
 
 
 def _new_training(

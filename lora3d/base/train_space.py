@@ -29,6 +29,7 @@ TRUE_SHARE = 0.5  # of drawings laid through space as they truly were, not as gu
 
 
 def train_space(
+    net: SpaceNet,
     examples: Iterator[Example],
     grid: ViewGrid,
     codec: tuple[Linear, Inverse],
@@ -39,24 +40,26 @@ def train_space(
     capacity: int = 20_000,
     report_every: int = 100,
 ) -> SpaceNet:
-    """Fits the network to drawings of known shapes on the CPU; torch's global seed chooses its weights.
+    """Fits a network, new or taught before, to drawings of known shapes on the CPU; returns it, averaged over steps.
 
     Half of the drawings are mirrored; `stated_share` come with their viewpoint. They are seen as the codec
     leaves them, as they will be.
 
     Args:
-        config: its ``space_steps`` of ``batch`` drawings, and its learning rates, which fall over the second half.
+        config: its ``space_steps`` of ``batch`` drawings, of which ``fresh_share`` are of new shapes, and its learning
+            rates, which fall over the second half.
         capacity: shapes are picked from so many that came last; each takes 160 kB at 64 px.
     """
-    net = SpaceNet()
+    net.train().requires_grad_(True)
     linear, inverse = codec
     optimiser, steps = Optimiser(net, config), config.space_steps
+    fresh = max(1, round(batch * config.fresh_share))
     average = {k: v.detach().clone() for k, v in net.state_dict().items()}
     rng = np.random.default_rng(config.seed)
     pool: list[Example] = []
     running = np.zeros(4)
     for step in range(steps):
-        pool += itertools.islice(examples, batch if step else min(12 * batch, config.pool))
+        pool += itertools.islice(examples, fresh if step else min(12 * batch, config.pool))
         del pool[:-capacity]
         picked = [pool[i] for i in rng.integers(0, len(pool), batch)]
         drawings, seen, true, views = _mirrored_half(picked, rng)
