@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -39,8 +39,8 @@ class State:
     optimiser: torch.optim.Optimizer
     average: list[Tensor]
     best: list[Tensor]
-    outer: list[Tensor] = field(default_factory=list)
-    blend: float = 1.0
+    outer: Sequence[Tensor]
+    blend: float
     best_step: int = 0
     best_loss: float = float("inf")
     step: int = 0
@@ -99,7 +99,7 @@ def prepare(base: Base, config: TrainConfig) -> State:
         optimiser = _adamw8bit()(parts, **how)
     else:
         optimiser = torch.optim.AdamW(parts, **how, fused=base.device.type in ("cpu", "cuda"))
-    return replace(new_state(parameters, optimiser), outer=outer, blend=config.blend)
+    return new_state(parameters, optimiser, outer, config.blend)
 
 
 def _adamw8bit() -> Any:
@@ -111,9 +111,14 @@ def _adamw8bit() -> Any:
     return AdamW8bit
 
 
-def new_state(parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> State:
+def new_state(
+    parameters: list[Tensor],
+    optimiser: torch.optim.Optimizer,
+    outer: Sequence[Tensor] = (),
+    blend: float = 1.0,
+) -> State:
     start = [p.detach().clone() for p in parameters]
-    return State(parameters, optimiser, start, [p.clone() for p in start])
+    return State(parameters, optimiser, start, [p.clone() for p in start], outer, blend)
 
 
 def update_average(state: State, decay: float) -> None:
@@ -128,7 +133,7 @@ def update_average(state: State, decay: float) -> None:
 def put_in_place(state: State, weights: list[Tensor]) -> None:
     """Writes ``weights``, the average or the best, into the parameters: ΔW = blend·B·A.
 
-    Between the base and what was trained on it lie weights that beat both where the examples are few
+    Between the base and what was trained on it lie weights that may beat both where the examples are few
     (Wortsman et al. 2022, WiSE-FT, eq. 1: θ = (1 − α)·θ₀ + α·θ₁).
     """
     torch._foreach_copy_(state.parameters, weights)

@@ -18,8 +18,8 @@ from lora3d.base.codec import (
     set_encoder,
     train_decoder,
 )
-from lora3d.base.networks import SPACE_BATCH
 from lora3d.base.pretrain import pretrain, rate_at
+from lora3d.base.train_space import SPACE_BATCH
 from lora3d.data_prep.procedural import make_shape
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import make_example

@@ -29,7 +29,6 @@ from lora3d.grid import ViewGrid
 from lora3d.recipe import PretrainConfig
 
 SPACE_SEED = 500_000_000  # shapes from here on teach the space network, which then guesses on others
-SPACE_BATCH = 16
 
 
 @dataclass
@@ -91,7 +90,7 @@ def teach_space(
     stream = fresh_examples(config, grid, SPACE_SEED + start)
     try:
         codec = linear_codec(networks.vae, (*grid.background, 0.0))
-        networks.space = train_space(networks.space, stream, grid, codec, config, dtype, batch=SPACE_BATCH)
+        networks.space = train_space(networks.space, stream, grid, codec, config, dtype)
         return next(stream).seed - SPACE_SEED
     finally:
         stream.close()

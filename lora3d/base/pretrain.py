@@ -21,7 +21,6 @@ from transformers import CLIPTokenizer
 
 from lora3d.base.mini import denoise_strip, lay_out, ray_channels, tokenize
 from lora3d.base.networks import (
-    SPACE_BATCH,
     Networks,
     example_of,
     fresh_examples,
@@ -32,6 +31,7 @@ from lora3d.base.networks import (
 )
 from lora3d.base.optimiser import Optimiser, update_average
 from lora3d.base.sweep import Sweep, new_sweep
+from lora3d.base.train_space import SPACE_BATCH
 from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import Example
@@ -181,8 +181,9 @@ def pretrain(
 
 def _counts(folder: Path | None) -> dict[str, int]:
     """Examples seen by a saved base and by its space network, and the distinct shapes among them, numbered from 0."""
-    record = folder / "training.json" if folder else Path()
-    fields = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    fields: dict[str, int] = {}
+    if folder and (folder / "training.json").exists():
+        fields = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     return {key: fields.get(key, 0) for key in ("seen", "distinct", "space_seen", "space_distinct")}
 
 

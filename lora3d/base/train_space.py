@@ -25,6 +25,7 @@ from lora3d.recipe import PretrainConfig
 if TYPE_CHECKING:
     from lora3d.data_prep.stream import Example
 
+SPACE_BATCH = 16
 TRUE_SHARE = 0.5  # of drawings laid through space as they truly were, not as guessed
 
 
@@ -36,7 +37,7 @@ def train_space(
     config: PretrainConfig,
     dtype: torch.dtype,
     *,
-    batch: int = 16,
+    batch: int = SPACE_BATCH,
     capacity: int = 20_000,
     report_every: int = 100,
 ) -> SpaceNet:
