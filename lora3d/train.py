@@ -182,7 +182,7 @@ def open_base(
     dtype = choose_dtype(crew.device, config.precision) if then is None else getattr(torch, then["precision"])
     dtype = broadcast_object_list([dtype])[0]
     require_memory(config, dataset.grid, crew.device, dtype)
-    base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype)
+    base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype, quantise=config.quantise)
     require_same_grid(dataset.grid, f"dataset {dataset.path.name}", base.grid, f"base {base.name!r}")
     if crew.is_main_process:
         made_of = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}

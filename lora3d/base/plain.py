@@ -19,6 +19,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
+from lora3d.base.quantise import quantise_layers
 from lora3d.base.text import Text, has_adapter
 from lora3d.device import autocast
 from lora3d.errors import InputError, first_line
@@ -211,9 +212,14 @@ def vae_factor(config: dict[str, Any]) -> int:
 
 
 def load_plain(
-    folder: Path, family: Family, grid: ViewGrid, device: str | torch.device, dtype: torch.dtype
+    folder: Path,
+    family: Family,
+    grid: ViewGrid,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    quantise: str = "none",
 ) -> PlainBase:
-    """Loads the network of a base in diffusers layout.
+    """Loads the network of a base in diffusers layout, quantised as `lora3d.base.quantise` says.
 
     Raises InputError for a folder without its parts in safetensors, and GridError for a grid that it cannot hold.
     """
@@ -237,6 +243,8 @@ def load_plain(
         # Off the mapped file, whose pages would stay beside those of all that is laid out anew.
         layout = torch.channels_last if unet and parameter.ndim == 4 else torch.contiguous_format
         parameter.data = parameter.detach().clone(memory_format=layout)
+    if quantise != "none":
+        quantise_layers(network, quantise, torch.device(device))
     scheduler, prediction, alphas = read_schedule(config, str(folder))
     return PlainBase(
         base_name(folder),
