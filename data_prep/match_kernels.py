@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from lora3d.compiled import njit
 from lora3d.texels import helper, kernel
 
 # Sums may be taken in any order, so that several are taken at once.

@@ -17,6 +17,7 @@ import numpy as np
 
 from lora3d import raster
 from lora3d.camera import Array, Camera
+from lora3d.compiled import Records
 from lora3d.grid import ViewGrid, encode_depth
 from lora3d.mesh import Material, Mesh, face_normals
 from lora3d.occlusion import DIRECTIONS, SIZE, SkyMaps, directions, open_into
@@ -80,7 +81,7 @@ def pack_scene(mesh: Mesh) -> Scene:
     corners[..., 2:6] = 1 if mesh.corner_color is None else mesh.corner_color
     normal = face_normals(mesh)
     corners[..., 6:] = normal[:, None] if mesh.corner_normal is None else mesh.corner_normal
-    materials = np.zeros(len(mesh.materials), MATERIAL)
+    materials = np.zeros(len(mesh.materials), MATERIAL).view(Records)
     textures: list[Array] = [np.zeros((0, 4), np.uint8)]
     first_texel: dict[int, int] = {}
     count = 0

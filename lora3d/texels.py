@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from lora3d.camera import Array
+from lora3d.compiled import njit
 
 OPAQUE, MASK, BLEND = 0, 1, 2
 REPEAT, CLAMP, MIRROR = 0, 1, 2

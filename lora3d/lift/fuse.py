@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from scipy import ndimage
 
 from lora3d.camera import Array, rays
+from lora3d.compiled import njit, prange
 from lora3d.lift.views import UNKNOWN, GridViews
 from lora3d.metrics import directions
 
@@ -84,7 +84,7 @@ def _cosines(views: GridViews) -> Array:
     return 1 / np.sqrt(1 + squares / pixel**2)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")
 def project(views, v, x, y, z):
     """Where a point lies in view v: column and row in pixels (centres are integers), depth, a pixel's side."""
     dx, dy, dz = x - views.centre[v, 0], y - views.centre[v, 1], z - views.centre[v, 2]
@@ -99,12 +99,12 @@ def project(views, v, x, y, z):
     return column, row, depth, 2.0 * scale / size
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")
 def in_frame(column, row, depth, size):
     return depth > 0 and -0.5 <= column <= size - 0.5 and -0.5 <= row <= size - 0.5
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def signed_distance(views, v, column, row, z, pixel, reach):
     """How far a point lies in front of (+) or behind (−) what view v shows; its surface alone; the cosine.
 
@@ -148,7 +148,7 @@ def signed_distance(views, v, column, row, z, pixel, reach):
     return (s, surface, cosine) if outline < 0 else (s, far, 1.0)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _contradicted(views, points, source, reach):
     """Which surface points (n, 3) of the views `source` another view calls free and no view confirms."""
     out = np.zeros(len(points), dtype=np.bool_)
@@ -194,7 +194,7 @@ def surface_seen(views: GridViews) -> tuple[Array, float]:
     return np.concatenate([np.concatenate(points)[~ghost], np.concatenate(lines)[~free]]), doubt
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")
 def _vote(s, d, cosine, band, pixel):
     """The field at a voxel: the farthest carve, or the balance of votes where there is support as well.
 
@@ -221,7 +221,7 @@ def _vote(s, d, cosine, band, pixel):
     return free - support if free > 0 and support > 0 else best
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")
 def _sheet(s, d, facing, thinnest, cross):
     """The field of a sheet that two opposite views see at this voxel; inf where there is none.
 
@@ -245,13 +245,13 @@ def _sheet(s, d, facing, thinnest, cross):
     return value
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True)
 def _fuse(views, facing, n, band, step):
     field = np.empty((n, n, n), dtype=np.float32)
     count, size = views.depth.shape[0], views.depth.shape[1]
     cross = 4.0 * step
     reach = max(cross, band)
-    for i in numba.prange(n):
+    for i in prange(n):
         s, d, cosine = np.empty(count), np.empty(count), np.ones(count)
         x = i * step - HALF
         for j in range(n):
@@ -274,11 +274,11 @@ def _fuse(views, facing, n, band, step):
     return field
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True)
 def _bound(field, planes, bounds, step):
     """Raises the field to the distance beyond the farthest of the planes, in place."""
     n = len(field)
-    for i in numba.prange(n):
+    for i in prange(n):
         for j in range(n):
             for k in range(n):
                 value = field[i, j, k]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from scipy import ndimage
 
 from lora3d.camera import Array, rays
+from lora3d.compiled import njit, prange
 from lora3d.lift.fuse import HALF, Packed, in_frame, pack, project
 from lora3d.lift.views import GridViews
 
@@ -85,11 +85,11 @@ def _bare(field: Array, views: GridViews) -> Array:
     return shares
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True)
 def _hull(views: Packed, outline, n, step):
     field = np.empty((n, n, n), dtype=np.float32)
     size = outline.shape[1]
-    for i in numba.prange(n):
+    for i in prange(n):
         for j in range(n):
             for k in range(n):
                 x, y, z = i * step - HALF, j * step - HALF, k * step - HALF

@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import numba
 import numpy as np
 import xatlas
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from lora3d.camera import Array
+from lora3d.compiled import njit
 from lora3d.lift.fuse import in_frame, pack, project
 from lora3d.lift.views import NEIGHBOURS, UNKNOWN, GridViews
 from lora3d.mesh import Material, Mesh, MeshError, face_normals, face_tangents
@@ -40,7 +40,7 @@ def unwrap(vertices: Array, faces: Array, size: int) -> Array:
     return np.ascontiguousarray(uv[corners.astype(np.int64)], dtype=np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _texels(uv, corners, size):
     """Which face each texel's centre lies in (size, size) int32, −1 for none, and where (size, size, 3)."""
     face = np.full((size, size), -1, dtype=np.int32)
@@ -95,7 +95,7 @@ def _own_colours(views: GridViews) -> tuple[Array, Array]:
     return rgb, np.where(covered, np.where(inner, 1.0, RIM_WEIGHT), 0.0)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _gather(views, rgb, weights, drawn, points, normals):
     """Colours (n, v, 3) that the views give surface points, and their weights (n, v); 0 is unseen.
 
