@@ -9,9 +9,9 @@ shows lies, as sharp as it was drawn, on one of the planes.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ REACH = 0.35  # planes lie within ± this of the plane through the origin, in wo
 PLANE_CHANNELS = 20  # the leading latent channels of each plane
 PLACE_CHANNELS = 12
 SWEEP_CHANNELS = PLANES * PLANE_CHANNELS + PLACE_CHANNELS + 1
+REMEMBERED = 1024  # guesses of drawings, 57 kB each in half precision at 64 px
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Sweep:
         nearest, direction: (views, h, w, 64, 3); of the line through each pixel of each patch, the point nearest the
             origin and the unit direction.
         ground: (4,), what lies beyond the drawing.
+        remembered: the last guesses by what they were asked: a sampler asks at every step, a trainer in every round.
     """
 
     grid: ViewGrid
@@ -73,6 +75,7 @@ class Sweep:
     nearest: Tensor
     direction: Tensor
     ground: Tensor
+    remembered: dict[bytes, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @torch.no_grad()
     def __call__(self, drawing: Tensor, seen: Tensor, known: Tensor) -> Laid:
@@ -85,25 +88,43 @@ class Sweep:
             known: (b,) bool.
         """
         b, c, h, w = drawing.shape
-        if not known.any():
-            shapes = ((b, 1 + len(self.nearest), n, h, w) for n in (c, SWEEP_CHANNELS))
-            return Laid(*(drawing.new_zeros(shape) for shape in shapes))
-        # Where the drawing is noise, the guess may be anything, a NaN too.
-        shown = drawing.float() * known[:, None, None, None]
-        exact = partial(torch.autocast, drawing.device.type, enabled=False)
-        with exact():
-            picture = self.inverse(shown).clamp(0, 1)
-        guesses, projections = [], []
+        shown = known.nonzero()[:, 0]
+        views = 1 + len(self.nearest)
+        laid = Laid(*(drawing.new_zeros(b, views, n, h, w) for n in (c, SWEEP_CHANNELS)))
+        if not len(shown):
+            return laid
+        with torch.autocast(drawing.device.type, enabled=False):
+            picture = self.inverse(drawing[shown].float()).clamp(0, 1)
+        said = seen[shown]
         # Each alone: in other company its last bits would be others, and many volumes do not fit a CPU's caches.
-        for one, said in zip(picture.split(1), seen.split(1), strict=True):
-            space = self.space(one, said)  # in the caller's precision
-            with exact():
+        found = [self._guess(*one) for one in zip(picture.split(1), said.split(1), strict=True)]
+        guesses, projections = (torch.cat(part) for part in zip(*found, strict=True))
+        with torch.autocast(drawing.device.type, enabled=False):
+            planes = self.paint(picture, projections, ~said.isnan().any(1))
+        laid.guess[shown] = guesses.to(drawing.dtype)
+        laid.planes[shown] = planes.to(drawing.dtype)
+        return laid
+
+    def _guess(self, picture: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (1, 1 + views, c, h, w) of what a picture (1, 4, t, t) is guessed to be, its projection (1, 3, 4).
+
+        The latents come in the caller's precision, in which the network will read them, and are remembered so.
+        """
+        kind = picture.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else picture.dtype
+        asked = hashlib.sha256(str(dtype).encode())
+        for part in (picture, said):
+            asked.update(part.float().cpu().contiguous().numpy().tobytes())
+        key = asked.digest()
+        if key not in self.remembered:
+            space = self.space(picture, said)
+            with torch.autocast(kind, enabled=False):
                 views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
-                guesses.append(self._encode(views))
-            projections.append(space.projection)
-        with exact():
-            planes = self.paint(picture, torch.cat(projections), ~seen.isnan().any(1))
-            return Laid(*(part * known[:, None, None, None, None] for part in (torch.cat(guesses), planes)))
+                found = self._encode(views).to(dtype), space.projection
+            while len(self.remembered) >= REMEMBERED:
+                del self.remembered[next(iter(self.remembered))]
+            self.remembered[key] = found
+        return self.remembered[key]
 
     def _encode(self, views: Tensor) -> Tensor:
         """Normalised latents (b, 1 + views, c, h, w) of pictures (b, views, 4, n, n); zero for the drawing's slot."""
