@@ -94,12 +94,13 @@ class transforms:
 class Canvas:
     """mini's canvas, for the script: the drawing is given, everything else is noisy."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: bool) -> None:
         import torch
 
         from lora3d.base import load_base
         from lora3d.dataset import read_dataset
 
+        self.keeps = keeps
         self.base: Any = load_base("mini")
         self.dataset = read_dataset(Path(os.environ["PEER_DATA"]))
         self.known = torch.zeros(1, self.base.slots, dtype=torch.bool)
@@ -139,6 +140,8 @@ class Canvas:
 
         known = self.known.expand(len(latents), -1)
         unsaid = torch.full((len(latents), 2), torch.nan)
+        if not self.keeps:
+            self.base.sweep.remembered.clear()
         laid = self.base.sweep(latents[:, 0], unsaid, known[:, 0])
         return denoise_strip(unet, latents, t, tokens, known, laid, self.base.rays, self.base.moments)
 
@@ -184,7 +187,7 @@ def run_peer(args: argparse.Namespace) -> dict[str, Any]:
     sys.argv = [args.script, *(f"--{k}={v}" for k, v in given.items())]
     scope: dict[str, Any] = {"__name__": "peer", "clock": tick, "transforms": transforms}
     if args.base == "mini":
-        scope["canvas"] = Canvas()
+        scope["canvas"] = Canvas(keeps=args.cached)
     exec(compile(source, args.script, "exec"), scope)
     scope["main"]()
     return {"adapter": str(Path(args.out) / "pytorch_lora_weights.safetensors")}
