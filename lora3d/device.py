@@ -81,14 +81,14 @@ def require_compiler(device: torch.device) -> None:
 
 
 def return_freed_memory() -> None:
-    """Has glibc give freed blocks of 4 MiB and more back to the system at once; elsewhere nothing.
+    """Has glibc give freed blocks of 2 MiB and more back to the system at once; elsewhere nothing.
 
     Left alone, the size from which it does so follows what is freed, up to 32 MiB (mallopt(3)), and a checkpointed
     step leaves holes that the next one cannot fill. Smaller blocks would cost more time than they are worth.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_TRIM_THRESHOLD, 64 << 20)
-        libc.mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        libc.mallopt(M_MMAP_THRESHOLD, 2 << 20)
 
 
 def _best_seconds(work: Callable[[], object], repeats: int) -> float:

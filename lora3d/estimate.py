@@ -27,6 +27,7 @@ from lora3d.device import choose_device, choose_dtype, measure_gflops
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, read_grid
 from lora3d.recipe import TrainConfig
+from lora3d.recompute import recompute
 from lora3d.state import new_adapter
 
 COPIES = 6  # of the adapter in float32: value, gradient, two moments, the average and the best
@@ -83,7 +84,7 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
         adapter = new_adapter(base, config)
     trained = sum(p.numel() for p in adapter)
     if config.checkpointing:
-        network.enable_gradient_checkpointing()
+        recompute(network, keep_dear=False)
     with FakeTensorMode():
         for part in parts:
             _pretend(part)

@@ -17,6 +17,7 @@ from lora3d.device import require_compiler, return_freed_memory
 from lora3d.errors import InputError
 from lora3d.lora_linear import use_lora_linear
 from lora3d.recipe import TrainConfig
+from lora3d.recompute import recompute
 
 
 @dataclass
@@ -75,7 +76,7 @@ def prepare(base: Base, config: TrainConfig) -> State:
         use_lora_linear(network)
     if config.checkpointing:
         return_freed_memory()
-        base.network.enable_gradient_checkpointing()
+        recompute(base.network, keep_dear=base.device.type == "cpu")
     if config.compile:
         require_compiler(base.device)
         base.network.compile(dynamic=False)
