@@ -55,6 +55,26 @@ def project(vertices, lens, size):
 
 
 @kernel
+def farthest(points):
+    """The greatest absolute depth of points of `project`."""
+    found = 0.0
+    for i in range(len(points)):
+        found = max(found, abs(points[i, Z]))
+    return found
+
+
+@kernel
+def extent(box):
+    """What boxes (n, 4) of `Triangles` cover together, as one of them; of none, (inf, -inf, inf, -inf)."""
+    x_min = y_min = np.inf
+    x_max = y_max = -np.inf
+    for n in range(len(box)):
+        x_min, x_max = min(x_min, box[n, 0]), max(x_max, box[n, 1])
+        y_min, y_max = min(y_min, box[n, 2]), max(y_max, box[n, 3])
+    return x_min, x_max, y_min, y_max
+
+
+@kernel
 def _clipped(points, i0, i1, i2, near):
     """The bounding box, in pixels, of that part of a triangle that lies beyond the near plane."""
     x_min = y_min = np.inf
@@ -92,8 +112,10 @@ def _samples(low, high, density, count):
 
 @helper
 def _hits(low, high, density, size):
-    first, end = _samples(low, high, density, size * density)
-    return first < end
+    """Whether `_samples` finds any; without branches, so that many are tested at once."""
+    first, last = low * density - 0.500001, high * density - 0.499999
+    first, last = first if first > 0 else 0.0, last if last < size * density - 1 else size * density - 1.0
+    return np.ceil(first) <= np.floor(last)
 
 
 @helper
@@ -183,6 +205,16 @@ def _blend(three, j, k):
 
 
 @kernel
+def _touched(box, density, size):
+    """Which boxes (n, 4) of `Triangles` may hold a sample, (n,) bool."""
+    touched = np.empty(len(box), np.bool_)
+    for n in range(len(box)):
+        across = _hits(box[n, 0], box[n, 1], density, size)
+        touched[n] = across & _hits(box[n, 2], box[n, 3], density, size)
+    return touched
+
+
+@kernel
 def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot, depth):
     """Draws `Triangles` into the layers (k, s, s) of a `Visibility`, ``density`` samples a pixel, in place.
 
@@ -195,17 +227,24 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     size, layer, last = count * step, count * count, (slot.shape[0] - 1) * count * count
     # One dimension and indices without sign let the compiler test and store many samples at once.
     slot, depth = slot.reshape(-1), depth.reshape(-1)
+    touched = _touched(box, density, count // density)
+    opaque, nowhere = (np.float32(1), np.float32(1), np.float32(1)), (0.0, 0.0, 0.0)
     for n in range(len(face)):
+        if not touched[n]:
+            continue
         y0, y1 = _samples(box[n, 2], box[n, 3], density, count)
         first, end = _samples(box[n, 0], box[n, 1], density, count)
         f = np.uint64(face[n])
         material, least_alpha = materials[face_material[f]], cutoff[face_material[f]]
-        if y0 >= y1 or first >= end or alpha_range[f, 1] < least_alpha:
-            continue
-        if alpha_range[f, 0] >= least_alpha:  # solid all over: nothing to ask
-            least_alpha = np.float32(-1)
-        tints = _three(corners, f, ALPHA, material.alpha)
-        us, vs = _three(corners, f, U, 1), _three(corners, f, V, 1)
+        if least_alpha >= 0:
+            if alpha_range[f, 1] < least_alpha:
+                continue
+            if alpha_range[f, 0] >= least_alpha:  # solid all over: nothing to ask
+                least_alpha = np.float32(-1)
+        tints, us, vs = opaque, nowhere, nowhere
+        if least_alpha >= 0:  # else it is not even read: a fine mesh's corners do not fit the caches
+            tints = _three(corners, f, ALPHA, material.alpha)
+            us, vs = _three(corners, f, U, 1.0), _three(corners, f, V, 1.0)
         a0, b0, c0 = edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2]
         a1, b1, c1 = edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2]
         a2, b2, c2 = edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2]

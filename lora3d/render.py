@@ -159,7 +159,7 @@ def visibility(
     lens = _lens(camera)
     points = raster.project(scene.vertices, lens, size)
     # Depth is kept in float32: from far away its last digit is what coplanar surfaces differ by.
-    tie = max(TIE * scene.extent, 2.0**-22 * float(np.abs(points[:, raster.Z]).max()))
+    tie = max(TIE * scene.extent, 2.0**-22 * raster.farthest(points))
     near = NEAR * scene.extent if lens.perspective else -np.inf
     density = wanted[0][1].slot.shape[1] // size
     triangles = raster.Triangles(*raster.set_up(scene, points, near, size, density))
@@ -251,7 +251,7 @@ def _window(box: Array, size: int) -> tuple[int, int, int, int]:
     """Rows (from, to) and columns (from, to) of the pixels that boxes (n, 4) of `raster.Triangles` touch."""
     if not len(box):
         return 0, 0, 0, 0
-    x_min, x_max, y_min, y_max = box[:, 0].min(), box[:, 1].max(), box[:, 2].min(), box[:, 3].max()
+    x_min, x_max, y_min, y_max = raster.extent(box)
     rows = int(max(y_min, 0)), math.ceil(min(y_max, size))
     return *rows, int(max(x_min, 0)), math.ceil(min(x_max, size))
 
