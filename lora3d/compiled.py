@@ -15,7 +15,7 @@ try:
     from numba import njit, prange
 
     Records: type[np.ndarray[Any, Any]] = np.ndarray
-except ImportError:
+except ModuleNotFoundError:
     warnings.warn(
         "numba is not installed: rendering and lifting run as plain Python, hundreds of times slower "
         "(pip install numba)",

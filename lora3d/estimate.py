@@ -2,7 +2,8 @@
 
 The network is built from its configuration with torch's fake tensors, which have shapes and no memory, and one step of
 training runs on them. What autograd keeps for the backward pass is counted tensor by tensor, and torch counts the
-operations. Estimates, not measurements: allocators and encoders come on top (see docs/training.md).
+operations. Estimates, not measurements: allocators, encoders and, on a CPU, the few answers that `lora3d.recompute`
+keeps come on top (see docs/training.md).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from lora3d.base import find_folder, is_mini, read_family
-from lora3d.base.quantise import BYTES, small_layers
+from lora3d.base.quantise import BYTES, require_quantisable, small_layers
 from lora3d.base.text import Text
 from lora3d.device import choose_device, choose_dtype, measure_gflops
 from lora3d.errors import InputError
@@ -65,7 +66,9 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
     Raises InputError as `lora3d.base.load_base` does, and for a target that matches no layer.
     """
     folder = find_folder(config.base)
-    own = is_mini(folder, config.quantise)
+    own = is_mini(folder)
+    if config.quantise != "none":
+        require_quantisable(folder, own)
     size = min(config.micro_batch or config.batch, config.batch)
     kept: dict[int, tuple[int, Tensor]] = {}
 
@@ -80,7 +83,9 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
         base: Any = SimpleNamespace(network=network, component=component, text_encoders=encoders)
         parts = [network, *encoders.values()]
         parameters = sum(p.requires_grad_(False).numel() for part in parts for p in part.parameters())
-        few = sum(m.weight.numel() for m in small_layers(network).values()) if config.quantise in BYTES else 0
+        few = (
+            sum(m.weight.numel() for m in small_layers(network).values()) if config.quantise != "none" else 0
+        )
         adapter = new_adapter(base, config)
     trained = sum(p.numel() for p in adapter)
     if config.checkpointing:
@@ -100,7 +105,7 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
     half = 0.5 if dtype == torch.bfloat16 else 1.0
     whole = (parameters - few) * (4 if own else 4 * half)
     return Estimate(
-        weights=(whole + few * BYTES.get(config.quantise, 0.0)) / MIB,
+        weights=(whole + few * BYTES) / MIB,
         adapter=trained * 4 * COPIES / MIB,
         activations=activations * half / MIB,
         parameters=parameters,
@@ -183,7 +188,7 @@ def free_memory(device: torch.device) -> float:
 
 def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dtype: torch.dtype) -> None:
     """Raises InputError where a step cannot fit, saying what would make it fit. `mini`'s family always does."""
-    if is_mini(find_folder(config.base), config.quantise):
+    if is_mini(find_folder(config.base)):
         return
     free, need = free_memory(device), estimate(config, grid, dtype, device.type == "cpu")
     if need.memory > free:
@@ -195,7 +200,7 @@ def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dt
             f"{k}" for k, on in (("micro_batch = 1", config.micro_batch != 1),) if on and config.batch > 1
         ]
         advice += [] if config.checkpointing else ["checkpointing = true"]
-        advice += [] if config.quantise in BYTES else ['quantise = "8bit"']
+        advice += [] if config.quantise != "none" else ['quantise = "4bit"']
         raise InputError(
             f"the canvas of {grid.size[0]}×{grid.size[1]} px needs about {need.memory:.0f} MiB "
             f"({need.weights:.0f} for the weights), {free:.0f} are free; "

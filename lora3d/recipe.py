@@ -54,7 +54,7 @@ class TrainConfig:
         seed: of everything drawn at random.
         device: auto, cpu, cuda or mps.
         precision: auto (measured at the start), fp32 or bf16.
-        quantise: a plain base's frozen linear layers to 8bit or 4bit (extra ``8bit``); see `lora3d.base.quantise`.
+        quantise: none, or 4bit for a plain base's frozen linear layers (extra ``8bit``); see `lora3d.base.quantise`.
         checkpointing: computes activations again in the backward pass: less memory, more time.
         micro_batch: examples at once, to save memory; 0 for the whole batch. The gradient is the batch's.
         compile: a step of the network by torch.compile: faster after a minute or more of compiling, which pays in
@@ -152,7 +152,7 @@ class TrainConfig:
         for name, words in (
             ("device", ("auto", "cpu", "cuda", "mps")),
             ("precision", ("auto", "fp32", "bf16")),
-            ("quantise", ("none", "8bit", "4bit")),
+            ("quantise", ("none", "4bit")),
             ("tracker", ("none", "wandb", "tensorboard")),
             ("optimiser", ("adamw", "adamw8bit")),
             ("weighting", ("none", "min_snr", "debiased")),

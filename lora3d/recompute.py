@@ -2,8 +2,8 @@
 
 diffusers' own switch does that with every block. Two things it does for little: the block that runs last is wanted
 again at once, so that its activations take the same room either way; and some answers take long to compute and little
-room to keep (selective checkpointing: Korthikanti et al. 2022, section 5): attention over many places, and the deep
-levels' convolutions.
+room to keep (selective checkpointing: Korthikanti et al. 2022, section 5): attention over many places, and convolutions
+of many channels.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ aten = torch.ops.aten
 # Products for each number of an operation's answer, by its arguments.
 PRODUCTS: dict[Any, Callable[[Any], int]] = {
     aten.convolution.default: lambda given: given[1][0].numel(),  # of an output channel's weights
-    aten.mm.default: lambda given: given[1].shape[0],
-    aten.addmm.default: lambda given: given[2].shape[0],
     aten._scaled_dot_product_flash_attention_for_cpu.default: lambda given: 2 * given[1].shape[2],  # keys
 }
 DEAR = 5000  # products for each number of an answer, from which on it is kept

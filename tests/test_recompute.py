@@ -10,6 +10,7 @@ from lora3d import recompute as rules
 from lora3d.adapter import attach
 from lora3d.base import load_base
 from lora3d.grid import PRESETS
+from lora3d.lora_linear import use_lora_linear
 from lora3d.recompute import recompute
 from tests.toy_bases import save_toy
 
@@ -36,7 +37,8 @@ def step(folder, how):
     """Gradients, the MiB kept for the backward pass, and how often attention ran."""
     base = load_base(folder, grid=GRID)
     torch.manual_seed(0)
-    parameters = attach(base, 2, 2.0, ("attention",), 0)
+    parameters = attach(base, 2, 2.0, ("attention", "feedforward"), 0)
+    use_lora_linear(base.network)
     for p in parameters:
         torch.nn.init.normal_(p, std=0.1)
     how(base.network)

@@ -111,14 +111,19 @@ def load_base(
     Args:
         grid: for a plain text-to-image base, which has none of its own; a base that has one keeps it.
         dtype: of a plain base's weights, float32 by default; `mini`'s family is always in float32.
-        quantise: a plain base's linear layers to ``8bit`` or ``4bit``; see `lora3d.base.quantise`.
+        quantise: ``none``, or ``4bit`` for a plain base's linear layers; see `lora3d.base.quantise`.
 
     Raises InputError for a folder that is missing or no such base, or `mini`'s family to be quantised, and GridError
     for a grid that it cannot hold.
     Only a name of the Hub's kind that is no folder here asks the network for anything.
     """
     folder = find_folder(name)
-    if is_mini(folder, quantise):
+    own = is_mini(folder)
+    if quantise != "none":
+        from lora3d.base.quantise import require_quantisable
+
+        require_quantisable(folder, own)
+    if own:
         from lora3d.base.mini import load_mini
 
         return load_mini(folder, name="mini" if folder == MINI else folder.name, device=device)
@@ -132,18 +137,12 @@ def load_base(
 
     from lora3d.base.plain import load_plain
 
-    return load_plain(folder, family, grid, device, dtype or torch.float32, quantise)
+    return load_plain(folder, family, grid, device, dtype or torch.float32, quantise != "none")
 
 
-def is_mini(folder: Path, quantise: str) -> bool:
-    """Whether a base is of `mini`'s family. Raises InputError where that is not to be quantised."""
-    if not all((folder / name).is_file() for name in ("grid.json", "latents.json")):
-        return False
-    if quantise != "none":
-        raise InputError(
-            f"quantise is {quantise!r}, but {folder.name!r} is of mini's family, which is small: leave it none"
-        )
-    return True
+def is_mini(folder: Path) -> bool:
+    """Whether a base is of `mini`'s family."""
+    return all((folder / name).is_file() for name in ("grid.json", "latents.json"))
 
 
 def find_folder(name: str | Path) -> Path:

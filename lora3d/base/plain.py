@@ -217,9 +217,9 @@ def load_plain(
     grid: ViewGrid,
     device: str | torch.device,
     dtype: torch.dtype,
-    quantise: str = "none",
+    quantised: bool = False,
 ) -> PlainBase:
-    """Loads the network of a base in diffusers layout, quantised as `lora3d.base.quantise` says.
+    """Loads the network of a base in diffusers layout, ``quantised`` as `lora3d.base.quantise` does.
 
     Raises InputError for a folder without its parts in safetensors, and GridError for a grid that it cannot hold.
     """
@@ -239,12 +239,12 @@ def load_plain(
             "(expected diffusers layout with safetensors)"
         ) from error
     unet = family.component == "unet"
-    for parameter in network.parameters():
+    if quantised:  # straight from the mapped file: the whole is never in memory
+        quantise_layers(network, torch.device(device), dtype)
+    for parameter in filter(torch.is_floating_point, network.parameters()):
         # Off the mapped file, whose pages would stay beside those of all that is laid out anew.
         layout = torch.channels_last if unet and parameter.ndim == 4 else torch.contiguous_format
         parameter.data = parameter.detach().clone(memory_format=layout)
-    if quantise != "none":
-        quantise_layers(network, quantise, torch.device(device))
     scheduler, prediction, alphas = read_schedule(config, str(folder))
     return PlainBase(
         base_name(folder),

@@ -32,7 +32,7 @@ REACH = 0.35  # planes lie within ± this of the plane through the origin, in wo
 PLANE_CHANNELS = 20  # the leading latent channels of each plane
 PLACE_CHANNELS = 12
 SWEEP_CHANNELS = PLANES * PLANE_CHANNELS + PLACE_CHANNELS + 1
-REMEMBERED = 1024  # guesses of drawings, 57 kB each in half precision at 64 px
+REMEMBERED = 1024  # guesses of drawings, 57 kB each in half precision at 64 px, twice that in float32
 
 
 @dataclass(frozen=True)
