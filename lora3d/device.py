@@ -67,6 +67,12 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
+def product_dtype(x: torch.Tensor) -> torch.dtype:
+    """What products of x are taken in: autocast's precision where it is on, else x's own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 def require_compiler(device: torch.device) -> None:
     """Raises InputError where torch.compile has nothing to compile with: g++ or $CXX for a CPU, Triton for CUDA."""
     compiler = os.environ.get("CXX", "g++")

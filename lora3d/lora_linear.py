@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from lora3d.device import product_dtype
+
 
 class LoraProduct(torch.autograd.Function):
     """y of the module's equation, in ``dtype``; the gradients of A and B in theirs."""
@@ -66,8 +68,7 @@ class LoraLinear(lora.Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """x (..., in) to (..., out), as PEFT's forward but for rounding."""
-        kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        dtype = product_dtype(x)
         on = [name for name in self.active_adapters if name in self.lora_A]
         if args or kwargs or len(on) != 1 or not self._trains(on[0], x) or torch.compiler.is_compiling():
             return super().forward(x, *args, **kwargs)

@@ -214,6 +214,22 @@ def _touched(box, density, size):
     return touched
 
 
+@helper
+def _least_alpha(alpha_range, f, cutoff):
+    """From which alpha on face f is drawn: −1 where nothing is asked, since it is solid all over; inf: nowhere."""
+    if cutoff < 0 or alpha_range[f, 0] >= cutoff:
+        return np.float32(-1)
+    return np.float32(np.inf) if alpha_range[f, 1] < cutoff else cutoff
+
+
+@helper
+def _alpha_corners(corners, f, alpha, least_alpha):
+    """Alpha, u and v of a face's corners. Of a solid one they are not read: a fine mesh's do not fit the caches."""
+    if least_alpha < 0:
+        return (np.float32(1), np.float32(1), np.float32(1)), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    return _three(corners, f, ALPHA, alpha), _three(corners, f, U, 1.0), _three(corners, f, V, 1.0)
+
+
 @kernel
 def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot, depth):
     """Draws `Triangles` into the layers (k, s, s) of a `Visibility`, ``density`` samples a pixel, in place.
@@ -228,23 +244,17 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     # One dimension and indices without sign let the compiler test and store many samples at once.
     slot, depth = slot.reshape(-1), depth.reshape(-1)
     touched = _touched(box, density, count // density)
-    opaque, nowhere = (np.float32(1), np.float32(1), np.float32(1)), (0.0, 0.0, 0.0)
     for n in range(len(face)):
         if not touched[n]:
             continue
         y0, y1 = _samples(box[n, 2], box[n, 3], density, count)
         first, end = _samples(box[n, 0], box[n, 1], density, count)
         f = np.uint64(face[n])
-        material, least_alpha = materials[face_material[f]], cutoff[face_material[f]]
-        if least_alpha >= 0:
-            if alpha_range[f, 1] < least_alpha:
-                continue
-            if alpha_range[f, 0] >= least_alpha:  # solid all over: nothing to ask
-                least_alpha = np.float32(-1)
-        tints, us, vs = opaque, nowhere, nowhere
-        if least_alpha >= 0:  # else it is not even read: a fine mesh's corners do not fit the caches
-            tints = _three(corners, f, ALPHA, material.alpha)
-            us, vs = _three(corners, f, U, 1.0), _three(corners, f, V, 1.0)
+        material = materials[face_material[f]]
+        least_alpha = _least_alpha(alpha_range, f, cutoff[face_material[f]])
+        if least_alpha == np.inf:
+            continue
+        tints, us, vs = _alpha_corners(corners, f, material.alpha, least_alpha)
         a0, b0, c0 = edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2]
         a1, b1, c1 = edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2]
         a2, b2, c2 = edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2]

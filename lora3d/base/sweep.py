@@ -24,6 +24,7 @@ from lora3d.base.pose import divide
 from lora3d.base.space import SpaceNet
 from lora3d.camera import rays
 from lora3d.data_prep.shapes import is_box
+from lora3d.device import product_dtype
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
 
@@ -110,15 +111,14 @@ class Sweep:
 
         The latents come in the caller's precision, in which the network will read them, and are remembered so.
         """
-        kind = picture.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else picture.dtype
+        dtype = product_dtype(picture)
         asked = hashlib.sha256(str(dtype).encode())
         for part in (picture, said):
             asked.update(part.float().cpu().contiguous().numpy().tobytes())
         key = asked.digest()
         if key not in self.remembered:
             space = self.space(picture, said)
-            with torch.autocast(kind, enabled=False):
+            with torch.autocast(picture.device.type, enabled=False):
                 views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
                 found = self._encode(views).to(dtype), space.projection
             while len(self.remembered) >= REMEMBERED:
