@@ -90,11 +90,23 @@ def return_freed_memory() -> None:
     """Has glibc give freed blocks of 2 MiB and more back to the system at once; elsewhere nothing.
 
     Left alone, the size from which it does so follows what is freed, up to 32 MiB (mallopt(3)), and a checkpointed
-    step leaves holes that the next one cannot fill. Smaller blocks would cost more time than they are worth.
+    step leaves holes that the next one cannot fill. Smaller blocks would cost more time than they are worth: they are
+    left to `return_holes`.
     """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+    if libc := _glibc():
         libc.mallopt(M_TRIM_THRESHOLD, 64 << 20)
         libc.mallopt(M_MMAP_THRESHOLD, 2 << 20)
+
+
+def return_holes() -> None:
+    """Has glibc give the free pages between its blocks back to the system (malloc_trim(3)); elsewhere nothing."""
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "malloc_trim") else None
 
 
 def _best_seconds(work: Callable[[], object], repeats: int) -> float:

@@ -10,6 +10,7 @@ import pytest
 from lora3d.mesh import MeshError, load_glb_bytes
 from tests.toy_gltf import FACES, POINTS, UV, Builder, canonical
 
+pytestmark = pytest.mark.extra
 REASON = "meshopt is not installed: pip install 'lora3d[meshopt]'"
 
 

@@ -54,6 +54,7 @@ def on_a_busy_ground(size: int) -> tuple[np.ndarray, np.ndarray]:
     return picture, inside
 
 
+@pytest.mark.extra
 def test_a_model_tells_the_object_from_a_busy_ground(redness, tmp_path):
     picture, inside = on_a_busy_ground(64)
     Image.fromarray((picture[..., :3] * 255).astype(np.uint8)).save(tmp_path / "a.png")
@@ -61,6 +62,7 @@ def test_a_model_tells_the_object_from_a_busy_ground(redness, tmp_path):
     assert (read_drawing(tmp_path / "a.png")[..., 3] > 0.5).mean() > inside.mean(), "paper has one colour"
 
 
+@pytest.mark.extra
 def test_the_views_of_a_grid_are_cut_out_one_by_one(redness, tmp_path):
     picture, inside = on_a_busy_ground(32)
     canvas = pack(GRID, np.stack([picture] * 6))
@@ -69,6 +71,7 @@ def test_the_views_of_a_grid_are_cut_out_one_by_one(redness, tmp_path):
     assert np.array_equal(np.isfinite(read_views(tiles, grid).depth), np.stack([inside] * 6))
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", ["no-such-model", "atlascloud", "u2net_custom"])
 def test_a_model_that_is_unknown_or_elsewhere_is_refused(name):
     pytest.importorskip("rembg", reason="rembg comes with the extra 'matting'")

@@ -31,6 +31,7 @@ def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
         pytest.skip("Ray is installed")
 
 
+@pytest.mark.extra
 @pytest.mark.slow
 def test_a_cluster_writes_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")

@@ -18,6 +18,8 @@ from lora3d.train import train
 from tests.test_train import GRID, make_rows
 from tests.toy_bases import TOY_RUN, save_toy
 
+pytestmark = pytest.mark.extra
+
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl", "sd3"])
 def folder(request, tmp_path_factory):

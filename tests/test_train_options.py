@@ -99,6 +99,7 @@ def test_no_path_of_this_machine_is_in_the_file(config, data, tmp_path):
     assert str(Path(config.base).parent).encode() not in adapter.read_bytes()
 
 
+@pytest.mark.extra
 def test_moments_of_eight_bits_resume_to_the_same_bytes(config, data, tmp_path):
     pytest.importorskip("bitsandbytes", reason="the extra `8bit` is not installed")
     asked = replace(config, optimiser="adamw8bit", rank=128, alpha=128.0, steps=4, checkpoint_every=2)
@@ -156,6 +157,7 @@ def test_an_adapter_on_top_of_another_leaves_that_one_as_it_is(config, data, tmp
     assert abs(made[0] - made[1]).max() > 1e-4
 
 
+@pytest.mark.extra
 def test_wandb_needs_no_account_and_is_given_losses_and_samples(config, data, tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
