@@ -182,6 +182,9 @@ def _materials(doc: Json, chunks: list[bytes], mesh: Mesh, order: list[int]) -> 
         if material.metallic_roughness is not None and mesh.corner_uv is not None:
             index = _texture(doc, chunks, material.metallic_roughness, material, textures, images)
             pbr["metallicRoughnessTexture"] = {"index": index}
+        if material.emissive_map is not None and mesh.corner_uv is not None:
+            index = _texture(doc, chunks, material.emissive_map, material, textures, images)
+            fields["emissiveTexture"] = {"index": index}
         if material.normal_map is not None:
             index = _texture(doc, chunks, material.normal_map, material, textures, images)
             fields["normalTexture"] = {"index": index}

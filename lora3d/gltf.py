@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from lora3d.gltf_file import (
     open_gltf,
     view_bytes,
 )
-from lora3d.gltf_material import Surface, surface
+from lora3d.gltf_material import Surface, has_maps, surface, without_maps
 from lora3d.gltf_meshopt import EXTENSIONS as MESHOPT
 from lora3d.mesh import FROM_Y_UP, Mesh, MeshError, merge, tidy
 
@@ -264,11 +264,11 @@ def _part(file: GltfFile, fields: dict[str, Any], morph: list[Any]) -> _Part | N
     if color is not None and color.shape[1] == 3:
         color = np.concatenate([color, np.ones_like(color[:, :1])], axis=1)
     uv = attribute(f"TEXCOORD_{look.texcoord}", (2,))
-    if uv is None and (look.material.texture is not None or look.material.metallic_roughness is not None):
+    if uv is None and has_maps(look.material):
         file.notes.append(
             f"the texture of material {look.material.name!r} has no coordinates and is left out"
         )
-        look = Surface(replace(look.material, texture=None, metallic_roughness=None))
+        look = Surface(without_maps(look.material))
     joints, weights = _influences(attribute)
     return _Part(
         faces=inverse.reshape(-1, 3).astype(np.int32),

@@ -58,14 +58,10 @@ def _surface(file: GltfFile, fields: dict[str, Any]) -> Surface:
     glow = numbers(fields, "emissiveFactor", (0.0, 0.0, 0.0))
     emissive = tuple(max(x, 0.0) * power for x in glow)
     unlit = extension(fields, "KHR_materials_unlit") is not None
-    light = get(fields, "emissiveTexture", dict, None)
-    if light is not None and any(glow):
-        if info is None and not any(factor[:3]):
-            # A black surface with a glowing picture is how some tools write an unlit texture.
-            info, factor, unlit = light, (*glow, factor[3]), True
-        else:
-            file.notes.append("an emissive texture is left out")
-        emissive = (0.0, 0.0, 0.0)
+    light = get(fields, "emissiveTexture", dict, None) if any(glow) else None
+    if light is not None and info is None and not any(factor[:3]):
+        # A black surface with a glowing picture is how some tools write an unlit texture.
+        info, factor, unlit, emissive, light = light, (*glow, factor[3]), True, (0.0, 0.0, 0.0), None
     mode = get(fields, "alphaMode", str, "OPAQUE")
     if mode not in ("OPAQUE", "MASK", "BLEND"):
         raise MeshError(f"alphaMode should be OPAQUE, MASK or BLEND, found {mode[:20]!r}")
@@ -82,7 +78,13 @@ def _surface(file: GltfFile, fields: dict[str, Any]) -> Surface:
     )
     look = Surface(material) if info is None else _textured(file, material, info)
     fine = get(pbr, "metallicRoughnessTexture", dict, None)
-    return look if fine is None or unlit or glossy is not None else _finished(file, look, fine)
+    if fine is not None and not unlit and glossy is None:
+        look = _mapped(file, look, fine, "metallic_roughness", "metalness")
+    if light is not None:
+        look = _mapped(file, look, light, "emissive_map", "emission")
+        if look.material.emissive_map is None:
+            look = replace(look, material=replace(look.material, emissive=(0.0, 0.0, 0.0)))
+    return look
 
 
 def _share(fields: dict[str, Any], key: str) -> float:
@@ -126,21 +128,34 @@ def _textured(file: GltfFile, material: Material, info: dict[str, Any]) -> Surfa
     return Surface(material, get(moved, "texCoord", int, texcoord), _transform(moved))
 
 
-def _finished(file: GltfFile, look: Surface, info: dict[str, Any]) -> Surface:
-    """The look with its texture of metalness and roughness, which must lie as its colours do."""
+def has_maps(material: Material) -> bool:
+    """Whether a material reads texture coordinates."""
+    maps = (material.texture, material.metallic_roughness, material.emissive_map)
+    return any(map is not None for map in maps)
+
+
+def without_maps(material: Material) -> Material:
+    """It without what reads texture coordinates; of an emission whose picture is gone nothing is left."""
+    glow = material.emissive if material.emissive_map is None else (0.0, 0.0, 0.0)
+    return replace(material, texture=None, metallic_roughness=None, emissive_map=None, emissive=glow)
+
+
+def _mapped(file: GltfFile, look: Surface, info: dict[str, Any], field: str, what: str) -> Surface:
+    """The look with one texture more, in a field of its material: it must lie as those do that are there."""
     read = _textured(file, replace(look.material, texture=None), info)
     image = read.material.texture
     if image is None:
         return look
-    if look.material.texture is None:
-        return replace(read, material=replace(read.material, texture=None, metallic_roughness=image))
+    more: dict[str, Any] = {field: image}
+    if not has_maps(look.material):
+        return replace(read, material=replace(read.material, texture=None, **more))
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     if read.texcoord != look.texcoord or not np.array_equal(read.apply(corners), look.apply(corners)):
         file.notes.append(
-            f"the metalness of {look.material.name!r} lies apart from its colours and is left out"
+            f"the {what} of {look.material.name!r} lies apart from its other textures and is left out"
         )
         return look
-    return replace(look, material=replace(look.material, metallic_roughness=image))
+    return replace(look, material=replace(look.material, **more))
 
 
 def _transform(fields: dict[str, Any]) -> Array:

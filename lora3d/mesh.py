@@ -39,6 +39,7 @@ class Material:
         alpha_cutoff: alpha below it is a hole, in mode ``MASK``.
         double_sided: whether back faces are seen. True unless the file says otherwise.
         emissive: LINEAR rgb that is added, strength included (may exceed 1).
+        emissive_map: (h, w, 4) uint8, sRGB, read where ``texture`` is and by its sampler; multiplies ``emissive``.
         unlit: shown as it is under every light.
         metallic: 0 to 1, whether it is a metal; seen in studio light alone, as is roughness.
         roughness: 0 (polished) to 1. A rough non-metal shines nowhere; OBJ and the others know no other.
@@ -56,6 +57,7 @@ class Material:
     alpha_cutoff: float = 0.5
     double_sided: bool = True
     emissive: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    emissive_map: Array | None = None
     unlit: bool = False
     metallic: float = 0.0
     roughness: float = 1.0

@@ -92,8 +92,9 @@ def pack_scene(mesh: Mesh) -> Scene:
         row["double_sided"], row["unlit"], row["nearest"] = m.double_sided, m.unlit, m.filter == "nearest"
         row["wrap_u"], row["wrap_v"] = (WRAPS[w] for w in m.wrap)
         row["metallic"], row["roughness"] = m.metallic, m.roughness
-        row["first"] = row["fine_first"] = NO_TEXTURE
-        for prefix, texture in (("", m.texture), ("fine_", m.metallic_roughness)):
+        row["first"] = row["fine_first"] = row["glow_first"] = NO_TEXTURE
+        maps = ("", m.texture), ("fine_", m.metallic_roughness), ("glow_", m.emissive_map)
+        for prefix, texture in maps:
             if texture is None or mesh.corner_uv is None:
                 continue
             if id(texture) not in first_texel:

@@ -23,6 +23,7 @@ from lora3d.texels import (
     U,
     V,
     finish,
+    glow,
     helper,
     kernel,
     sample,
@@ -31,6 +32,8 @@ from lora3d.texels import (
 MIXED = -2
 # Texels a pixel, squared, up to which one bilinear sample shows what several do.
 LARGEST_STRIDE = 2.0
+# As many triangles, 180 bytes each, may be in a core's own caches when they are shaded.
+CACHED = 8192
 
 
 class Scene(NamedTuple):
@@ -171,14 +174,42 @@ def _direction(pose, perspective, cx, cy):
     return dx, dy, dz
 
 
+@helper
+def _seen(slot, faces, edges, corners, row, window, samples):
+    """How often a row of pixels sees another triangle than one sample before, having read what is asked of each.
+
+    To shade a sample is long and what it reads lies far apart, so that each read is waited for; here a processor
+    waits for those of many samples at once. The product by zero keeps the reads in the program.
+    """
+    found, before = 0.0, -1
+    for i in range(row * samples, (row + 1) * samples):
+        for j in range(window[2] * samples, window[3] * samples):
+            if slot[0, i, j] != before:
+                before = slot[0, i, j]
+                if before >= 0:
+                    n = np.uint64(before)
+                    f = np.uint64(faces[n])
+                    read = (
+                        edges[n, 0, 0]
+                        + edges[n, 2, 2]
+                        + corners[f, 0, 0]
+                        + corners[f, 1, 3]
+                        + corners[f, 2, 8]
+                    )
+                    found += 1 + 0 * read
+    return found
+
+
 @kernel
 def surface_into(scene, lens, faces, edges, window, slot, depth, out_depth, out_normal, out_position):
     """Depth, normal and position of the first layer at the pixels' centres, into arrays of that size."""
     face_normal, corners, smooth = scene.face_normal, scene.corners, scene.smooth
     pose, half_extent, perspective = lens.pose, lens.half_extent, lens.perspective
     size = slot.shape[1]
-    step = 2 * half_extent / size
+    step, scattered = 2 * half_extent / size, len(faces) > CACHED
     for row in range(window[0], window[1]):
+        if scattered and not _seen(slot, faces, edges, corners, row, window, 1):
+            continue
         cy = half_extent - (row + 0.5) * step
         for column in range(window[2], window[3]):
             n = slot[0, row, column]
@@ -197,11 +228,15 @@ def surface_into(scene, lens, faces, edges, window, slot, depth, out_depth, out_
 
 
 @helper
-def _lit(material, r, g, b, a, light, gloss):
+def _lit(material, texels, corners, f, u, v, r, g, b, a, light, gloss):
     """What is seen of a base colour under a light: at most white, premultiplied as before."""
-    r = r * light + a * (material.emissive_red + gloss)
-    g = g * light + a * (material.emissive_green + gloss)
-    b = b * light + a * (material.emissive_blue + gloss)
+    er, eg, eb = material.emissive_red, material.emissive_green, material.emissive_blue
+    if material.glow_first != NO_TEXTURE:
+        tr, tg, tb = glow(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+        er, eg, eb = er * tr, eg * tg, eb * tb
+    r = r * light + a * (er + gloss)
+    g = g * light + a * (eg + gloss)
+    b = b * light + a * (eb + gloss)
     # Clipped before averaging, or bright samples would eat the edges.
     return min(r, a), min(g, a), min(b, a)
 
@@ -260,8 +295,10 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
     flags = scene.smooth, scene.colored, studio
     eye = lens.pose, lens.half_extent, lens.perspective
     looked_at = flags, eye, normals, texels
-    step, to_lens = 1 / samples, 2 * lens.half_extent / rgba.shape[0]
+    step, to_lens, scattered = 1 / samples, 2 * lens.half_extent / rgba.shape[0], len(faces) > CACHED
     for row in range(window[0], window[1]):
+        if scattered and not _seen(slot, faces, edges, corners, row, window, samples):
+            continue
         for column in range(window[2], window[3]):
             n, side = _only(slot, row, column, samples), samples
             if n == -1:
@@ -272,8 +309,8 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                 f = np.uint64(faces[n])
                 material = materials[face_material[f]]
                 x, y = column + 0.5, row + 0.5
-                once = material.first == NO_TEXTURE
-                if not (once or material.nearest):
+                once = material.first == NO_TEXTURE and material.glow_first == NO_TEXTURE
+                if not (once or material.nearest or material.glow_first != NO_TEXTURE):
                     once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
                 side = 1 if once else samples
                 u, v = weights(edges, n, x, y)
@@ -298,7 +335,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                                 looked_at, material, corners, f, u, v, x, y, to_lens, sky
                             )
                         r, g, b, a = _textured(material, texels, corners, f, u, v, tr, tg, tb, ta)
-                        r, g, b = _lit(material, r, g, b, a, light, gloss)
+                        r, g, b = _lit(material, texels, corners, f, u, v, r, g, b, a, light, gloss)
                         red, green, blue = red + clear * r, green + clear * g, blue + clear * b
                         alpha += clear * a
                         clear *= 1 - a

@@ -17,7 +17,7 @@ MOST_TEXELS = 1024
 
 
 # One row a material. cutoff is alpha_cutoff; first is the index of the texture's first texel, or NO_TEXTURE;
-# fine_ the same of the texture of roughness and metalness.
+# fine_ the same of the texture of roughness and metalness, glow_ of that of emission.
 MATERIAL = np.dtype(
     [
         *(
@@ -29,6 +29,7 @@ MATERIAL = np.dtype(
         *((name, np.bool_) for name in ("nearest", "double_sided", "unlit")),
         *((name, np.int64) for name in ("first", "height", "width")),
         *((name, np.int64) for name in ("fine_first", "fine_height", "fine_width")),
+        *((name, np.int64) for name in ("glow_first", "glow_height", "glow_width")),
     ]
 )
 # The columns of Scene.corners: texture coordinates, linear rgba, unit normal.
@@ -107,6 +108,23 @@ def sample(material, texels, u, v):
         wi * gi + wj * gj + wk * gk + wn * gn,
         wi * bi + wj * bj + wk * bk + wn * bn,
         wi * ai + wj * aj + wk * ak + wn * an,
+    )
+
+
+@kernel
+def glow(material, texels, u, v):
+    """What the texture of emission multiplies a material's by at (u, v): linear rgb, whatever its alpha."""
+    i, j, k, n, s, t = _taps(material, material.glow_first, material.glow_width, material.glow_height, u, v)
+    wj, wk, wn = s * (1 - t), (1 - s) * t, s * t
+    wi = (1 - s) * (1 - t)
+    ri, gi, bi, _ = _texel(texels, i, True)
+    rj, gj, bj, _ = _texel(texels, j, True)
+    rk, gk, bk, _ = _texel(texels, k, True)
+    rn, gn, bn, _ = _texel(texels, n, True)
+    return (
+        wi * ri + wj * rj + wk * rk + wn * rn,
+        wi * gi + wj * gj + wk * gk + wn * gn,
+        wi * bi + wj * bj + wk * bk + wn * bn,
     )
 
 

@@ -316,9 +316,26 @@ def test_specular_glossiness_and_an_unlit_picture_in_the_emission():
     built.material(pbrMetallicRoughness={"baseColorFactor": [0, 0, 0, 1]}, **glow)
     material = built.load().materials[0]
     assert material.unlit and material.base_color == (1, 1, 1, 1) and material.texture is not None
-    built.material(**glow)
+
+
+def test_a_glowing_picture_multiplies_the_emission_and_must_lie_as_the_colours_do():
+    built = Builder(TEXCOORD_0=UV)
+    built.texture(PIXELS)
+    built.material(emissiveFactor=[1, 0.5, 0], emissiveTexture={"index": 0})
     mesh = built.load()
-    assert mesh.materials[0].texture is None and mesh.materials[0].emissive == (0, 0, 0) and mesh.notes
+    (material,) = mesh.materials
+    assert material.texture is None and np.array_equal(material.emissive_map, PIXELS) and not mesh.notes
+    assert material.emissive == (1, 0.5, 0) and np.allclose(mesh.corner_uv, UV[FACES])
+    moved = {"index": 0, "extensions": {"KHR_texture_transform": {"offset": [0.5, 0]}}}
+    built.material(
+        pbrMetallicRoughness={"baseColorTexture": {"index": 0}},
+        emissiveFactor=[1, 1, 1],
+        emissiveTexture=moved,
+    )
+    mesh = built.load()
+    (material,) = mesh.materials
+    assert material.texture is not None and "emission" in mesh.notes[0] and "lies apart" in mesh.notes[0]
+    assert material.emissive_map is None and material.emissive == (0, 0, 0)  # of what is not known, none
 
 
 def test_an_image_that_cannot_be_had_leaves_the_colour_and_a_note():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import trimesh
 
+from lora3d import shading
 from lora3d.camera import Array, Camera, orbit, project, rays
 from lora3d.grid import PRESETS, View, ViewGrid, decode_depth
 from lora3d.mesh import Material, Mesh, load_mesh, merge, normalise, turn
@@ -261,3 +264,25 @@ def test_real_models_fill_their_frame(file: str) -> None:
     # Opposite orthographic sides have mirrored outlines.
     np.testing.assert_allclose(views.rgba[0, ..., 3], views.rgba[2, :, ::-1, 3], atol=0.51)
     assert np.abs(views.rgba[0, ..., 3] - views.rgba[2, :, ::-1, 3]).mean() < 1e-3
+
+
+def test_more_triangles_than_a_cache_holds_show_the_same_surface() -> None:
+    whole = cube(0.5)
+    vertices, faces = whole.vertices, whole.faces
+    for _ in range(6):
+        vertices, faces = trimesh.remesh.subdivide(vertices, faces)
+    fine = replace(
+        whole,
+        vertices=np.asarray(vertices, np.float32),
+        faces=np.asarray(faces, np.int32),
+        face_material=np.zeros(len(faces), np.int32),
+    )
+    assert len(fine.faces) / 2 > shading.CACHED
+    coarse, many = (
+        render(mesh, [orbit(30, 20, 1.9, fov_deg=30)], 64, shading="studio") for mesh in (whole, fine)
+    )
+    for name in ("rgba", "normal", "position"):
+        np.testing.assert_allclose(getattr(many, name), getattr(coarse, name), atol=2e-5)
+    hit = np.isfinite(coarse.depth)
+    assert np.array_equal(hit, np.isfinite(many.depth))
+    np.testing.assert_allclose(many.depth[hit], coarse.depth[hit], atol=1e-5)

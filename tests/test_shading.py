@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -163,6 +165,24 @@ def test_studio_light_belongs_to_the_object() -> None:
     levels = sorted(v[0] for v in shades.values())
     assert levels[0] > 0.3 and levels[-1] <= srgb(0.6) and min(np.diff(levels)) > 0.01
     assert shades[(0, 0, 1)] > shades[(0, -1, 0)] > shades[(0, 1, 0)] > shades[(0, 0, -1)]
+
+
+def test_a_glowing_picture_is_added_whatever_the_light() -> None:
+    halves = image([[(255, 255, 255), (0, 188, 0)]])
+    dark = Material(base_color=(0, 0, 0, 1), emissive=(0.25, 3.0, 0.5))
+    for filtering in ("nearest", "linear"):
+        lamp = replace(dark, emissive_map=halves, filter=filtering, wrap=("clamp", "clamp"))
+        for shading in ("unlit", "studio"):
+            rgba = render(quad(material=lamp), [FRONT], 8, shading=shading).rgba[0]
+            np.testing.assert_allclose(rgba[:, 0], [[srgb(0.25), 1, srgb(0.5), 1]] * 8, atol=1e-4)
+            np.testing.assert_allclose(rgba[:, 7], [[0, 1, 0, 1]] * 8, atol=1e-4)
+    # A grey of linear 1/2 added to a red that is lit by nothing: their sum, sample by sample.
+    both = Material(
+        base_color=(0.5, 0, 0, 1), emissive=(0.5, 0.5, 0.5), emissive_map=image([[(188, 188, 188)]])
+    )
+    rgba = render(quad(material=both), [FRONT], 2).rgba
+    half = 0.5 * ((188 / 255 + 0.055) / 1.055) ** 2.4
+    np.testing.assert_allclose(rgba[0, 0, 0, :3], [srgb(0.5 + half), srgb(half), srgb(half)], atol=1e-4)
 
 
 def test_emission_and_unlit_materials_ignore_the_light() -> None:
