@@ -19,8 +19,9 @@ from typing import Any
 from lora3d.cli_adapter import add_adapter_commands
 from lora3d.cli_generate import add_generate
 from lora3d.cli_lift import add_lift
+from lora3d.cli_recipe import add_recipe_flags, flags_given, read_with_flags, words
 from lora3d.errors import InputError
-from lora3d.recipe import PretrainConfig, TrainConfig, read_recipe
+from lora3d.recipe import PretrainConfig, TrainConfig
 
 Command = Callable[[argparse.Namespace], dict[str, Any]]
 
@@ -29,7 +30,7 @@ class Parser(argparse.ArgumentParser):
     """Names the nearest option for an unknown one."""
 
     def error(self, message: str) -> typing.NoReturn:
-        for word in message.split():
+        for word in message.split() if message.startswith("unrecognized") else ():
             if word.startswith("--"):
                 near = difflib.get_close_matches(word.split("=")[0], _flags(self), n=1)
                 if near and near[0] != word.split("=")[0]:
@@ -72,13 +73,14 @@ def build_parser() -> Parser:
     train.add_argument("--out", type=Path, required=True)
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--accept-changes", action="store_true", help="go on with another recipe or dataset")
-    _add_recipe_flags(train, TrainConfig)
+    add_recipe_flags(train, TrainConfig)
     add_generate(_add, commands)
     add_lift(_add, commands)
     _add_eval(commands)
     doctor = _add("doctor", run_doctor, "what would go wrong, before hours are spent", commands)
     doctor.add_argument("path", type=Path, help="a dataset, or a recipe (.toml)")
     doctor.add_argument("--data", type=Path, help="with a recipe: the dataset it is for")
+    add_recipe_flags(doctor, TrainConfig)
     add_adapter_commands(_add, group("adapter", "look into adapter files, convert, merge and share them"))
     _add_base(group("base", "the base models"))
     return parser
@@ -116,7 +118,7 @@ def _add_prep(commands: Any) -> None:
     )
     prep.add_argument(
         "--style",
-        type=_words,
+        type=words,
         default=("render",),
         help="of references without a drawing, e.g. line,flat,blueprint",
     )
@@ -160,28 +162,7 @@ def _add_base(base: Any) -> None:
     pretrain.add_argument("--resume", action="store_true")
     pretrain.add_argument("--device", default="auto")
     pretrain.add_argument("--max-seconds", type=float, help="take as many steps as fit")
-    _add_recipe_flags(pretrain, PretrainConfig)
-
-
-def _add_recipe_flags(parser: argparse.ArgumentParser, kind: type) -> None:
-    """One flag a scalar key; given flags win over the recipe's file."""
-    group = parser.add_argument_group("recipe keys")
-    taken = {s for a in parser._actions for s in a.option_strings}
-    for field in dataclasses.fields(kind):
-        flag = "--" + field.name.replace("_", "-")
-        if flag in taken or field.type not in ("int", "float", "str", "tuple[str, ...]"):
-            continue
-        parse: Callable[[str], Any] = {"int": int, "float": float, "str": str}.get(field.type, _words)
-        group.add_argument(flag, dest=f"recipe_{field.name}", type=parse, metavar=field.name.upper())
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _overrides(args: argparse.Namespace) -> dict[str, Any]:
-    given = {k: v for k, v in vars(args).items() if k.startswith("recipe_") and v is not None}
-    return {k.removeprefix("recipe_"): v for k, v in given.items()}
+    add_recipe_flags(pretrain, PretrainConfig)
 
 
 def run_demo(args: argparse.Namespace) -> dict[str, Any]:
@@ -222,7 +203,9 @@ def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
     if args.path.suffix == ".toml":
         from lora3d.estimate import inspect_recipe
 
-        return inspect_recipe(read_recipe(args.path, TrainConfig), args.data)
+        return inspect_recipe(read_with_flags(args, args.path, TrainConfig), args.data)
+    if flags_given(args):
+        args.parser.error(f"recipe keys go with a recipe (.toml), found {args.path}")
     from lora3d.doctor import inspect_dataset
 
     result = inspect_dataset(args.path)
@@ -234,7 +217,7 @@ def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_train(args: argparse.Namespace) -> dict[str, Any]:
-    config = read_recipe(args.recipe, TrainConfig, _overrides(args))
+    config = read_with_flags(args, args.recipe, TrainConfig)
     from lora3d.train import train
 
     result = train(
@@ -293,7 +276,7 @@ def run_base_shapes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_base_train(args: argparse.Namespace) -> dict[str, Any]:
-    config = read_recipe(args.recipe, PretrainConfig, _overrides(args))
+    config = read_with_flags(args, args.recipe, PretrainConfig)
     from lora3d.base.pretrain import pretrain
 
     folder = pretrain(

@@ -125,6 +125,9 @@ class TrainConfig:
         for name in ("rank", "steps", "batch", "keep", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"recipe: {name} must be at least 1, found {getattr(self, name)}")
+        for role, rank in self.ranks.items():
+            if rank < 1:
+                raise InputError(f"recipe: ranks.{role} must be at least 1, found {rank}")
         whole = ("variants", "micro_batch", "patience")
         for name in (*whole, "text_rate", "prior", "learning_rate", "weight_decay"):
             if not getattr(self, name) >= 0:

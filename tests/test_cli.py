@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lora3d.cli import main
+from lora3d.cli import build_parser, main
 from lora3d.cli_adapter import files_and_weights
+from lora3d.cli_recipe import read_with_flags
+from lora3d.recipe import TrainConfig
 
 CLI = (sys.executable, "-m", "lora3d.cli")
 
@@ -63,6 +66,86 @@ def test_every_command_explains_itself(command, capsys):
 def test_wrong_usage_exits_with_two(words, message, capsys):
     code, said = answer(capsys, *words)
     assert code == 2 and message in said and "Traceback" not in said
+
+
+# Of the keys that take one of a few words: another than the default.
+OTHER_WORDS = {
+    "device": "cpu",
+    "precision": "fp32",
+    "quantise": "4bit",
+    "optimiser": "adamw8bit",
+    "weighting": "debiased",
+    "stop_on": "psnr",
+    "tracker": "tensorboard",
+}
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(TrainConfig), ids=lambda f: f.name)
+def test_every_key_of_a_recipe_is_a_flag(field, tmp_path):
+    (tmp_path / "r.toml").write_text('trigger = "inkfold"\n')  # which prior asks for
+    default = getattr(TrainConfig(), field.name)
+    flag = "--" + field.name.replace("_", "-")
+    given, wanted = {
+        "bool": ([flag], True),
+        "int": ([flag, "7"], 7),
+        "float": ([flag, "0.625"], 0.625),
+        "str": ([flag, OTHER_WORDS.get(field.name, "a word")], OTHER_WORDS.get(field.name, "a word")),
+        "tuple[str, ...]": ([flag, "conv, to_q"], ("conv", "to_q")),
+        "dict[str, int]": ([flag, "conv=4,to_q=8"], {"conv": 4, "to_q": 8}),
+    }[field.type]
+    assert wanted != default
+    words = ["train", str(tmp_path / "r.toml"), "--data", "d", "--out", "o", *given]
+    args = build_parser().parse_args(words)
+    config = read_with_flags(args, args.recipe, TrainConfig)
+    expected = {**dataclasses.asdict(TrainConfig(trigger="inkfold")), field.name: wanted}
+    assert dataclasses.asdict(config) == expected
+
+
+def test_a_flag_takes_back_what_the_file_says(tmp_path):
+    (tmp_path / "r.toml").write_text("dora = true\nranks = {conv = 4}\n")
+    args = build_parser().parse_args(["doctor", str(tmp_path / "r.toml"), "--no-dora", "--ranks", ""])
+    config = read_with_flags(args, args.path, TrainConfig)
+    assert not config.dora and config.ranks == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["--alpha", ""], "argument --alpha: invalid float value"),
+        (["--dora=yes"], "argument --dora/--no-dora: ignored explicit argument 'yes'"),
+        (
+            ["--ranks", "conv=four"],
+            "argument --ranks: expected NAME=NUMBER, each name once, found 'conv=four'",
+        ),
+        (["--ranks", "conv"], "found 'conv'"),
+        (["--ranks", "=4"], "found '=4'"),
+        (["--ranks", "conv=4,conv=8"], "found 'conv=8'"),
+        (["--ranks", "conv=0"], "recipe: ranks.conv must be at least 1, found 0"),
+        (["--steps", "0"], "recipe: steps must be at least 1, found 0"),
+        (["--device", "tpu"], "expected one of auto, cpu, cuda, mps"),
+        (["--prior", "1"], "name a trigger too"),
+        (["--chekpointing"], "the nearest is --checkpointing"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "doctor"])
+def test_a_flag_of_a_bad_value_is_wrong_usage(command, flags, message, tmp_path, capsys):
+    (tmp_path / "r.toml").write_text("rank = 4\n")
+    rest = ["--data", tmp_path, "--out", tmp_path / "o"][: 4 if command == "train" else 2]
+    code, said = answer(capsys, command, tmp_path / "r.toml", *rest, *flags)
+    first, rest = said.split("\n", 1)
+    assert code == 2 and message in first and rest.startswith("See lora3d") and rest.count("\n") == 1
+
+
+def test_a_file_that_is_at_fault_itself_is_named_before_its_flags(tmp_path, capsys):
+    (tmp_path / "r.toml").write_text("steps = 0\n")
+    command = ["train", tmp_path / "r.toml", "--data", tmp_path, "--out", tmp_path / "o"]
+    assert answer(capsys, *command, "--rank", "0") == (
+        1,
+        "lora3d train: recipe: steps must be at least 1, found 0\n",
+    )
+    code, said = answer(capsys, "doctor", tmp_path, "--rank", "4")
+    assert code == 2 and "recipe keys go with a recipe (.toml)" in said
 
 
 def test_the_inputs_faults_exit_with_one_line_and_one(tmp_path, capsys):

@@ -40,6 +40,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path):
         ("steps = 1.5", "steps must be of type int"),
         ("steps = true", "steps must be of type int"),
         ("steps = 0", "steps must be at least 1"),
+        ("ranks = {conv = 0}", "ranks.conv must be at least 1, found 0"),
         ("caption_dropout = 2", "must lie in 0"),
         ("seed = -1", "seed must lie in 0 … 1000000000000, found -1"),
         ("learning_rate = -1", "learning_rate must be at least 0"),
