@@ -65,7 +65,7 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
 
     Raises InputError as `lora3d.base.load_base` does, and for a target that matches no layer.
     """
-    folder = find_folder(config.base)
+    folder = find_folder(config.base, weights=False)
     own = is_mini(folder)
     if config.quantise != "none":
         require_quantisable(folder, own)
@@ -188,7 +188,7 @@ def free_memory(device: torch.device) -> float:
 
 def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dtype: torch.dtype) -> None:
     """Raises InputError where a step cannot fit, saying what would make it fit. `mini`'s family always does."""
-    if is_mini(find_folder(config.base)):
+    if is_mini(find_folder(config.base, weights=False)):
         return
     free, need = free_memory(device), estimate(config, grid, dtype, device.type == "cpu")
     if need.memory > free:

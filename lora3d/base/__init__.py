@@ -145,11 +145,11 @@ def is_mini(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("grid.json", "latents.json"))
 
 
-def find_folder(name: str | Path) -> Path:
+def find_folder(name: str | Path, weights: bool = True) -> Path:
     """Where a base lies in diffusers layout.
 
     A single file is unpacked first (`lora3d.base.single.unpack`); a Hub's model is fetched into huggingface_hub's
-    cache, safetensors alone.
+    cache, without ``weights`` only what describes it, which is all that an estimate wants.
     """
     folder = MINI if str(name) == "mini" else Path(name)
     if (folder / "model_index.json").is_file():
@@ -163,27 +163,49 @@ def find_folder(name: str | Path) -> Path:
             f"no base at {str(name)!r}: expected 'mini', a folder in diffusers layout (with model_index.json), "
             "a .safetensors file, or a model of the Hub as owner/name"
         )
+    folder = _fetch(str(name), [])
+    if not (folder / "model_index.json").is_file():
+        raise InputError(f"{str(name)!r} on the Hub is not in diffusers layout: it has no model_index.json")
+    if not weights:
+        return folder
+    read_family(folder)  # gigabytes of another kind of model would be for nothing
+    # A part that the base lacks is [null, null]; beside the parts lie variants, single files, other tools' forms.
+    named = [part for part, kind in _read_index(folder).items() if isinstance(kind, list) and any(kind)]
+    parts = [*named, "space"] if is_mini(folder) else named
+    return _fetch(str(name), [f"{part}/*.safetensors" for part in parts if part != "safety_checker"])
+
+
+def _fetch(name: str, weights: list[str]) -> Path:
+    """A Hub's model in huggingface_hub's cache: what describes it, and ``weights``, as patterns."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    parts = ["model_index.json", *(f"*/*.{end}" for end in ("json", "txt", "model", "safetensors"))]
     try:
-        found = snapshot_download(str(name), allow_patterns=parts, ignore_patterns=["*.fp16.*", "*non_ema*"])
+        found = snapshot_download(
+            name,
+            allow_patterns=["*.json", "*.txt", "*.model", *weights],
+            ignore_patterns=["*fp16*", "*non_ema*"],
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise InputError(
-            f"base {str(name)!r} is no folder here and cannot be had from the Hub: {first_line(error)}"
+            f"base {name!r} is no folder here and cannot be had from the Hub: {first_line(error)}"
         ) from error
-    if not (Path(found) / "model_index.json").is_file():
-        raise InputError(f"{str(name)!r} on the Hub is not in diffusers layout: it has no model_index.json")
     return Path(found)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """A base's model_index.json: its pipeline's name, and the parts with their libraries and classes."""
+    try:
+        index: dict[str, Any] = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        index["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'model_index.json'} cannot be read: {error}") from error
+    return index
 
 
 def read_family(folder: Path) -> Family:
     """Which family a plain base is of, by its pipeline's name. Raises InputError for one not known here."""
-    try:
-        pipeline = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'model_index.json'} cannot be read: {error}") from error
+    pipeline = _read_index(folder)["_class_name"]
     if pipeline == "StableDiffusionPipeline":
         from lora3d.base.sd import SD
 
