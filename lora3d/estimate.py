@@ -96,10 +96,15 @@ def estimate(config: TrainConfig, grid: ViewGrid | None, dtype: torch.dtype, on_
         frozen = {p.untyped_storage()._cdata for part in parts for p in part.parameters()}
         with FlopCounterMode(display=False) as count:
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-                loss = call(torch.randn(size, *shape)).square().mean()
-                for encoder in encoders.values():
-                    ids = torch.zeros(size, encoder.config.max_position_embeddings, dtype=torch.long)
-                    loss = loss + encoder(ids).last_hidden_state.square().mean()
+                loss = torch.zeros(())
+                for _ in range(2 if config.prior else 1):  # with its own captions, then without the trigger
+                    loss = loss + call(torch.randn(size, *shape)).square().mean()
+                    for encoder in encoders.values():
+                        ids = torch.zeros(size, encoder.config.max_position_embeddings, dtype=torch.long)
+                        loss = loss + encoder(ids).last_hidden_state.square().mean()
+                if config.prior:  # what the base says
+                    with torch.no_grad():
+                        call(torch.randn(size, *shape))
             activations = sum(n for name, (n, _) in kept.items() if name not in frozen)
             loss.backward()
     half = 0.5 if dtype == torch.bfloat16 else 1.0
@@ -228,8 +233,9 @@ def inspect_recipe(config: TrainConfig, data: Path | None) -> dict[str, Any]:
         "free_mib": round(free),
         "tflop_a_step": round(found.flops / 1e12, 3),
     }
-    if device.type == "cpu":
-        # Convolutions on small canvases reach about half of what large matrix products do.
-        seconds = found.flops / (measure_gflops(dtype) * 1e9 * 0.5)
-        result |= {"seconds_a_step": round(seconds, 2), "minutes": round(seconds * config.steps / 60, 1)}
+    # Large enough for the device to be busy with it.
+    gflops = measure_gflops(dtype, size=1024 if device.type == "cpu" else 4096, device=device)
+    # Convolutions on small canvases reach about half of what large matrix products do.
+    seconds = found.flops / (gflops * 1e9 * 0.5)
+    result |= {"seconds_a_step": round(seconds, 2), "minutes": round(seconds * config.steps / 60, 1)}
     return result | {"verdict": "fits" if found.memory < free else "does not fit: see docs/training.md"}

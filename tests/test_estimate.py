@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from lora3d.adapter import attach
 from lora3d.base import load_base
 from lora3d.cli import main
+from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
-from lora3d.estimate import estimate, free_memory, require_memory
+from lora3d.estimate import estimate, free_memory, inspect_recipe, require_memory
 from lora3d.grid import PRESETS, write_grid
 from lora3d.recipe import TrainConfig
-from tests.toy_bases import save_toy
+from lora3d.train import set_up, take_step
+from tests.test_train import make_rows
+from tests.toy_bases import TOY_RUN, save_toy
 
 GRID = PRESETS["box6"]
 
@@ -109,3 +115,26 @@ def test_doctor_says_it_for_a_recipe(tmp_path, capsys):
     assert main(["doctor", str(recipe), "--data", str(tmp_path / "data"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["verdict"] == "fits" and said["seconds_a_step"] >= 0 and said["device"] == "cpu"
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boxes") / "data"
+    write_dataset(make_rows()[:4], folder, GRID)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", [0.0, 1.0])
+def test_a_step_takes_about_the_seconds_that_were_said(prior, boxes, tmp_path):
+    """Of `mini` itself; the least of several, as the machine may be busy with other work."""
+    config = replace(TOY_RUN, base="mini", batch=2, prior=prior, trigger="inkfold")
+    run = set_up(config, boxes, tmp_path, Accelerator(cpu=True), False, lambda text: None)
+    taken = []
+    for _ in range(4):
+        start = time.perf_counter()
+        take_step(run)
+        taken.append(time.perf_counter() - start)
+    said = inspect_recipe(config, boxes)
+    assert 0.25 < said["seconds_a_step"] / min(taken) < 4
+    assert said["minutes"] == pytest.approx(said["seconds_a_step"] * config.steps / 60, abs=0.06)
