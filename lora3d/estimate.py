@@ -197,9 +197,7 @@ def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dt
         return
     free, need = free_memory(device), estimate(config, grid, dtype, device.type == "cpu")
     if need.memory > free:
-        rest = (free - need.weights - need.adapter) / need.activations if need.activations else 0
-        # Activations go at least with the area of the canvas.
-        tile = int(grid.tile * max(0.0, rest) ** 0.5) // 64 * 64
+        tile = _fitting_tile(config, grid, dtype, device.type == "cpu", free, need)
         advice = [f"tiles of {tile} px (prep --tile {tile})"] if tile else []
         advice += [
             f"{k}" for k, on in (("micro_batch = 1", config.micro_batch != 1),) if on and config.batch > 1
@@ -211,6 +209,25 @@ def require_memory(config: TrainConfig, grid: ViewGrid, device: torch.device, dt
             f"({need.weights:.0f} for the weights), {free:.0f} are free; "
             + (f"try {', or '.join(advice)}" if advice else "take a smaller base")
         )
+
+
+def _fitting_tile(
+    config: TrainConfig, grid: ViewGrid, dtype: torch.dtype, on_cpu: bool, free: float, need: Estimate
+) -> int:
+    """Pixels of a smaller tile that fits ``free`` MiB where the grid's own, which ``need`` is of, does not; or 0."""
+    from lora3d.base.plain import tile_unit
+
+    folder = find_folder(config.base, weights=False)
+    unit, tile = tile_unit(folder, read_family(folder)), grid.tile
+    room = free - need.weights - need.adapter
+    if room <= 0:
+        return 0
+    while tile and need.activations > room:
+        # With the area of the canvas goes all but what is kept of the sentence: not always enough at once.
+        tile = min(int(tile * (room / need.activations) ** 0.5), tile - 1) // unit * unit
+        if tile:
+            need = estimate(config, grid.with_tile(tile), dtype, on_cpu)
+    return tile
 
 
 def inspect_recipe(config: TrainConfig, data: Path | None) -> dict[str, Any]:

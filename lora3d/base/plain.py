@@ -289,11 +289,18 @@ def read_schedule(config: dict[str, Any], where: str) -> tuple[Any, str, Tensor 
     return sampler, prediction, sampler.alphas_cumprod
 
 
+def tile_unit(folder: Path, family: Family) -> int:
+    """Pixels that a tile must be a multiple of."""
+    network = family.network.load_config(folder / family.component, local_files_only=True)
+    vae = AutoencoderKL.load_config(folder / "vae", local_files_only=True)
+    return vae_factor(vae) * family.patch(network)
+
+
 def require_fit(folder: Path, family: Family, grid: ViewGrid) -> None:
     """Raises GridError for tiles that the base cannot hold, with the sizes that would fit."""
     network = family.network.load_config(folder / family.component, local_files_only=True)
     factor = vae_factor(AutoencoderKL.load_config(folder / "vae", local_files_only=True))
-    unit = factor * family.patch(network)
+    unit = tile_unit(folder, family)
     if grid.tile % unit:
         below, above = grid.tile // unit * unit, (grid.tile // unit + 1) * unit
         sizes = " or ".join(str(s) for s in (below, above) if s)
