@@ -27,6 +27,7 @@ from lora3d.data_prep.shapes import Look, find_alike, find_duplicates
 from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_assets
 from lora3d.data_prep.statements import state_origins
 from lora3d.data_prep.subjects import caption_of, common_prefix, group_subjects, name_of, split_subjects
+from lora3d.data_prep.templates import fields_in, fill
 from lora3d.data_prep.turntables import prepare_turntable
 from lora3d.data_prep.workers import DISK_FULL, Failure, run_tasks
 from lora3d.dataset import check_out, write_tables
@@ -81,6 +82,7 @@ def prep(
     allow_unlicensed: bool = False,
     artist: str | None = None,
     trigger: str | None = None,
+    caption: str | None = None,
     captioner: str | None = None,
     caption_all: bool = False,
     turntables: bool = False,
@@ -104,6 +106,7 @@ def prep(
         license, artist: for assets that state none; an SPDX identifier, a name.
         allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
         trigger: words put before every caption.
+        caption: template of those that are not stated, as in ``a {name} by {artist}``: `data_prep.templates`.
         captioner, caption_all: a model that describes what nothing else does, or everything: `data_prep.captions`.
         turntables: pictures without models that are numbered are frames of a full turn.
         styles: of references where there is no drawing, each asset one of them: `data_prep.drawings`.
@@ -119,11 +122,13 @@ def prep(
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
     _check(test_share, styles, caption_all and not captioner)
+    if caption is not None:
+        fields_in(caption)
     with work_folder(out) as work:
         found = _find(src, work, turntables)
         found = state_origins(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
         asked = find_captioner(captioner, trigger or "") if captioner else None
-        found = _caption(found, trigger or "", asked, caption_all)
+        found = _caption(found, trigger or "", asked, caption_all, caption)
         tasks = make_tasks(found, grid, seed, tuple(styles), asked, work)
         run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         run = partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb)
@@ -131,6 +136,7 @@ def prep(
         found.rejected.extend(rejected)
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
         settings |= {"trigger": trigger or "", "captioner": Path(captioner or "").name}
+        settings |= {"caption": caption or ""}
         return _write(src, out, grid, found, prepared, settings, overwrite)
 
 
@@ -226,15 +232,24 @@ def _looks(prepared: dict[str, Prepared], files: Iterable[str]) -> dict[str, Loo
     return {f: look for f in files if (look := prepared[f].look) is not None}
 
 
-def _caption(found: Found, trigger: str, captioner: Captioner | None, every: bool) -> Found:
-    """Captions from file names where none is stated, and the trigger before each; none for those to be captioned."""
+def _caption(
+    found: Found, trigger: str, captioner: Captioner | None, every: bool, template: str | None = None
+) -> Found:
+    """Captions from a template or file names where none is stated, and the trigger before each.
+
+    None for those to be captioned.
+    """
     prefix = common_prefix(name_of(asset.file) for asset in found.assets)
-    assets = []
+    assets, said = [], {}
     for asset in found.assets:
-        words = asset.caption or caption_of(name_of(asset.file), prefix)
+        words = asset.caption
+        if template is not None and not (words or every):
+            words, warning = fill(template, asset, prefix)
+            said[asset.file] = (warning,) if warning else ()
+        words = words or caption_of(name_of(asset.file), prefix)
         asks = captioner is not None and (every or not words)
         assets.append(replace(asset, caption="" if asks else with_trigger(words, trigger)))
-    return replace(found, assets=tuple(assets))
+    return replace(found, assets=tuple(assets), warnings=[*found.warnings, *_gathered(said)])
 
 
 def _prepare_all(

@@ -108,6 +108,12 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--allow-unlicensed", action="store_true", help="keep assets without a licence")
     prep.add_argument("--trigger", help="a word put before every caption")
     prep.add_argument(
+        "--caption",
+        type=_template,
+        metavar="TEMPLATE",
+        help="of what states none, e.g. 'a {name} by {artist}'; also {subject}, {source}, {license}, {folder}",
+    )
+    prep.add_argument(
         "--captioner", metavar="FOLDER_OR_ID", help="a BLIP or GIT model for what has no caption and no name"
     )
     prep.add_argument("--caption-all", action="store_true", help="with --captioner: caption everything anew")
@@ -165,6 +171,17 @@ def _add_base(base: Any) -> None:
     add_recipe_flags(pretrain, PretrainConfig)
 
 
+def _template(text: str) -> str:
+    """A caption's template; a field that is not known is wrong usage."""
+    from lora3d.data_prep.templates import fields_in
+
+    try:
+        fields_in(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 def run_demo(args: argparse.Namespace) -> dict[str, Any]:
     from lora3d.demo import demo
 
@@ -184,6 +201,7 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         allow_unlicensed=args.allow_unlicensed,
         artist=args.artist,
         trigger=args.trigger,
+        caption=args.caption,
         captioner=args.captioner,
         caption_all=args.caption_all,
         turntables=args.turntables,

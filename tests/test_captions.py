@@ -12,12 +12,15 @@ import torch
 from conftest import make_box
 from PIL import Image
 
+from lora3d.cli import main
 from lora3d.data_prep.asset import prepare
 from lora3d.data_prep.captions import describe, find_captioner
 from lora3d.data_prep.folder import _caption, prep
 from lora3d.data_prep.pictures import prepare_picture
 from lora3d.data_prep.resume import make_tasks
 from lora3d.data_prep.sources import Asset, Drawing, Found
+from lora3d.data_prep.templates import FIELDS, fields_in
+from lora3d.dataset import read_dataset
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
@@ -118,3 +121,72 @@ def test_what_is_no_captioner_is_refused(blip: Path, tmp_path: Path) -> None:
 )
 def test_a_caption_says_the_trigger_as_a_word(caption: str, with_it: str) -> None:
     assert with_trigger(caption, "ken") == with_it
+
+
+# -- a template ---------------------------------------------------------------------------------------
+
+
+def templated(template: str, *assets: Asset, trigger: str = "") -> list[str]:
+    found = _caption(Found(Path(), assets), trigger, None, False, template)
+    return [asset.caption for asset in found.assets]
+
+
+def test_every_field_is_filled_from_the_asset() -> None:
+    stated = Asset("deskLamps/old_lamp2.glb", artist="Ann {b}", source="ann.example", license="MIT")
+    filled = templated(" | ".join(f"{{{field}}}" for field in FIELDS), stated)
+    assert filled == ["old lamp | lamp | Ann {b} | ann.example | MIT | desk lamps"]
+    own = templated("{name}: {subject}, {name} {{}}", Asset("lamp.glb", subject="light"))
+    assert own == ["lamp: light, lamp {}"]
+
+
+def test_what_is_stated_stays_and_the_trigger_comes_once() -> None:
+    stated = Asset("a.glb", caption="a mug", artist="Ann")
+    assert templated("a {name} by {artist}", stated, Asset("b.glb", artist="Ann"), trigger="Ann") == [
+        "Ann a mug",
+        "a b by Ann",
+    ]
+
+
+def test_an_empty_field_is_said_and_the_name_alone_is_the_caption() -> None:
+    files = (Asset("red_chair.glb", artist="Ann"), Asset("mug.glb"), Asset("cup.glb"))
+    found = _caption(Found(Path(), files), "", None, False, "{name} by {artist}")
+    assert [a.caption for a in found.assets] == ["red chair by Ann", "mug", "cup"]
+    (warning,) = found.warnings
+    assert warning.startswith("2 files, such as mug.glb: the template's artist is not known")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("a {nam}", "no field 'nam'.*{name}, {subject}, .*the nearest is {name}"),
+        ("a {}", "no field ''"),
+        ("a {name.__class__}", "no field 'name.__class__'"),
+        ("a {name!r}", "no field 'name'.*as they are"),
+        ("a {name:99999999}", "no field 'name'.*as they are"),
+        ("a {name", "is no template.*a brace itself is doubled"),
+        (" ", "is empty"),
+    ],
+)
+def test_what_is_no_template_is_wrong_usage(template: str, message: str, tmp_path: Path, capsys) -> None:
+    with pytest.raises(InputError, match=message):
+        fields_in(template)
+    with pytest.raises(SystemExit) as stopped:
+        main(["prep", str(tmp_path), "--out", str(tmp_path / "out"), "--caption", template])
+    assert stopped.value.code == 2 and "argument --caption: " in capsys.readouterr().err
+
+
+def test_a_template_reaches_the_rows(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "toyBox.glb").write_bytes(glb_bytes(make_box()))
+    words = [
+        "--caption",
+        "a {name} by {artist}",
+        "--artist",
+        "Ann",
+        "--license",
+        "MIT",
+        "--trigger",
+        "annstyle",
+    ]
+    assert main(["prep", str(tmp_path / "src"), "--out", str(tmp_path / "out"), "--tile", "16", *words]) == 0
+    assert [row.caption for row in read_dataset(tmp_path / "out").rows()] == ["annstyle a toy box by Ann"]
