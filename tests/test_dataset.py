@@ -25,7 +25,7 @@ from lora3d.dataset import (
 )
 from lora3d.dataset_rows import BLUEPRINT_SHEET
 from lora3d.errors import InputError
-from lora3d.grid import PRESETS, ViewGrid, write_grid
+from lora3d.grid import PRESETS, ViewGrid, unpack, write_grid
 from lora3d.mesh import glb_bytes, load_glb_bytes
 
 GRID = PRESETS["box6"].with_tile(16)
@@ -115,6 +115,21 @@ def test_any_tool_opens_it(dataset: Dataset, tmp_path: Path) -> None:
     assert kinds["grid"] == kinds["reference"] == "Image" and kinds["mesh"] == "Mesh"
     assert table[3]["grid"].size == GRID.size
     assert len(table[3]["mesh"].to_mesh().faces) == 12
+
+
+@pytest.mark.slow
+def test_any_tool_streams_it(dataset: Dataset) -> None:
+    """Row by row, nothing kept on disk: what comes first is the first row that was written."""
+    datasets = pytest.importorskip("datasets")
+    files = str(dataset.path / "data-*.parquet")
+    first = next(iter(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)))
+    row = make_rows(1)[0]
+    assert (first["id"], first["caption"], first["license"]) == (row.id, row.caption, row.license)
+    tiles = unpack(GRID, np.asarray(first["grid"].convert("RGB"), np.float32) / 255)
+    assert np.abs(tiles - row.tiles).max() <= 0.5 / 255 + 1e-6
+    corners = load_glb_bytes(row.glb).vertices[load_glb_bytes(row.glb).faces]
+    upright = np.stack([corners[..., 0], corners[..., 2], -corners[..., 1]], axis=-1)  # a GLB is Y up
+    assert np.allclose(first["mesh"].to_mesh().triangles, upright, atol=1e-6)
 
 
 # -- one set of bytes --------------------------------------------------------------------------------
