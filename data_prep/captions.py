@@ -8,7 +8,6 @@ words.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,11 +17,13 @@ import numpy as np
 from PIL import Image
 
 from lora3d.camera import Array
+from lora3d.data_prep.hub import download, is_hub_name
 from lora3d.errors import InputError, first_line
 from lora3d.trigger import with_trigger
 
 KINDS = ("blip", "git")
 MOST_TOKENS = 30
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def find_captioner(name: str, trigger: str) -> Captioner:
     Raises InputError for what is neither, or no captioner of a kind that is known.
     """
     folder = Path(name)
-    if not folder.is_dir() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
-        folder = _fetch(name)
+    if not folder.is_dir() and is_hub_name(name):
+        folder = download(name, "captioner", _FILES)
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -64,18 +65,6 @@ def find_captioner(name: str, trigger: str) -> Captioner:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     state = json.dumps([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files])
     return Captioner(str(folder.absolute()), state, trigger)
-
-
-def _fetch(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"captioner {name!r} is no folder here and cannot be had from the Hub: {first_line(error)}"
-        ) from error
 
 
 def describe(captioner: Captioner, rgba: Array) -> str:

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
 from lora3d.data_prep.captions import Captioner, find_captioner
 from lora3d.data_prep.drawings import BLUEPRINT, STYLES
-from lora3d.data_prep.from_parquet import shards_of, unpack
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
 from lora3d.data_prep.on_ray import run_on_ray
 from lora3d.data_prep.pictures import prepare_picture
+from lora3d.data_prep.places import place_of
 from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import Look, find_alike, find_duplicates
 from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_assets
@@ -100,7 +100,8 @@ def prep(
     """Makes a dataset of every usable model of a folder, one row a drawing.
 
     Args:
-        src: a folder of models, or of pictures alone; a manifest (.csv, .jsonl); a Parquet data set.
+        src: a folder of models, or of pictures alone; a manifest (.csv, .jsonl); a Parquet data set; what is
+            nothing here: ``procedural:N``, shapes of `data_prep.made`; ``owner/name``, fetched from the Hub.
         out: the dataset's folder; must not exist, unless it is a dataset and ``overwrite`` is set.
         grid: which views are rendered.
         license, artist: for assets that state none; an SPDX identifier, a name.
@@ -141,8 +142,7 @@ def prep(
 
 
 def _find(src: Path, work: Path, turntables: bool) -> Found:
-    shards = shards_of(src)
-    found = find_assets(unpack(shards, work) if shards else src, turntables=turntables)
+    found = find_assets(place_of(src, work), turntables=turntables)
     if not (found.assets or found.rejected):
         raise InputError(
             f"{src} holds no model: expected {', '.join(READABLE)} files in it or below, or pictures alone"
@@ -205,7 +205,7 @@ def _write(
         _tables(prepared, kept, subjects, sides),
         out,
         grid,
-        title=src.resolve().name if src.is_dir() else src.stem,
+        title=src.stem if src.is_file() else src.resolve().name,
         rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
         report={**written, "settings": settings},
         strips=(strip for file in kept for strip in read_strips(prepared[file].part)),
@@ -240,7 +240,8 @@ def _caption(
     None for those to be captioned.
     """
     prefix = common_prefix(name_of(asset.file) for asset in found.assets)
-    assets, said = [], {}
+    assets: list[Asset] = []
+    said: dict[str, tuple[str, ...]] = {}
     for asset in found.assets:
         words = asset.caption
         if template is not None and not (words or every):

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,11 @@ WORDS = {
 
 
 def shards_of(src: Path) -> list[Path]:
-    """The Parquet files that a source is: the file itself, or those of a folder without models, by their names."""
+    """The Parquet files that a source is: the file itself, or all below a folder without models, by their paths."""
     if src.is_dir():
-        if any(path.suffix.lower() in READABLE for path in walk(src)):
-            return []
-        return sorted(src.glob("*.parquet")) or sorted(src.glob("data/*.parquet"))
+        files = [(path.suffix.lower(), path) for path in walk(src)]
+        models = any(suffix in READABLE for suffix, _ in files)
+        return [] if models else [path for suffix, path in files if suffix == ".parquet" and path.is_file()]
     return [src] if src.suffix.lower() == ".parquet" and src.is_file() else []
 
 
@@ -51,11 +51,15 @@ def unpack(shards: list[Path], work: Path) -> Path:
     """
     stamps = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in shards]
     folder = work / f"unpacked-{hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]}"
+    return lay_out(folder, _lines(shards, folder))
+
+
+def lay_out(folder: Path, lines: Iterable[dict[str, str]]) -> Path:
+    """The folder with a metadata.csv of ``lines``, which write its files as they come; one that is whole is kept."""
     done = folder / "metadata.csv"
     if done.exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    lines = list(_lines(shards, folder))
     temporary = folder / "metadata.tmp"
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["file", "drawing", *WORDS])
@@ -109,7 +113,11 @@ def _write(value: Any, stem: Path, endings: tuple[str, ...], otherwise: str) -> 
     ending = Path(str(name or "")).suffix.lower()
     path = stem.with_name(stem.name + (ending if ending in endings else otherwise))
     # Too large a one is left empty, so that it is rejected by name like any other file.
-    path.write_bytes(data if isinstance(data, bytes) and len(data) <= MAX_BYTES else b"")
-    # The same time whenever it is unpacked: an interrupted run goes on.
+    return write_file(path, data if isinstance(data, bytes) and len(data) <= MAX_BYTES else b"")
+
+
+def write_file(path: Path, data: bytes) -> str:
+    """Writes a file of `lay_out`; its name. The same time whenever it is made: an interrupted run goes on."""
+    path.write_bytes(data)
     os.utime(path, (0, 0))
     return path.name

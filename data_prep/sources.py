@@ -112,7 +112,10 @@ def find_assets(src: Path, *, turntables: bool = False) -> Found:
         found = _listed(src.parent, src, {}, exhaustive=False)
     else:
         what = "there is nothing" if not src.exists() else f"found a {src.suffix or 'plain'} file"
-        raise InputError(f"{src}: expected a folder of models or a manifest (.csv, .jsonl); {what}")
+        raise InputError(
+            f"{src}: expected a folder of models, a manifest (.csv, .jsonl), a Parquet file, owner/name "
+            f"of a dataset of the Hub, or procedural:N; {what}"
+        )
     return found
 
 

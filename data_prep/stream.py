@@ -13,6 +13,7 @@ import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from queue import Full
+from typing import Literal
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share
     """Example ``seed``; deterministic. Raises InputError for a grid that is not a box of rgb and depth."""
     require_box(grid)
     rng = np.random.default_rng([seed, 1])
-    shape = make_shape(seed, "assembly" if rng.random() < assembly_share else "named")
+    shape = make_shape(seed, kind_of(rng, assembly_share))
     tiles = render_tiles(shape.mesh, grid)
     rows = tiles.reshape(2, grid.columns, grid.tile, grid.tile, 3)
     views = np.concatenate([rows[0, 1:], rows[1, 1:, ..., :1]], axis=-1)
@@ -91,6 +92,11 @@ def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share
         np.array(viewpoints, np.float32),
         np.stack(projections).astype(np.float32),
     )
+
+
+def kind_of(rng: np.random.Generator, assembly_share: float) -> Literal["named", "assembly"]:
+    """What is made of a seed: the first draw of its ``default_rng([seed, 1])``."""
+    return "assembly" if rng.random() < assembly_share else "named"
 
 
 def _to_bytes(values: Array) -> Array:

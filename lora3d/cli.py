@@ -95,7 +95,11 @@ def _add(name: str, work: Command, text: str, parent: Any) -> argparse.ArgumentP
 
 def _add_prep(commands: Any) -> None:
     prep = _add("prep", run_prep, "models and drawings to a dataset", commands)
-    prep.add_argument("src", type=Path, help="a folder of models or pictures, or a manifest (.csv, .jsonl)")
+    prep.add_argument(
+        "src",
+        type=Path,
+        help="a folder of models or pictures, a manifest (.csv, .jsonl), Parquet, owner/name on the Hub, procedural:N",
+    )
     prep.add_argument("--out", type=Path, required=True)
     prep.add_argument("--grid", default="box6", help="a preset or a JSON file")
     prep.add_argument("--tile", type=int, help="pixels a tile, instead of the grid's")
