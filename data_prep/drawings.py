@@ -10,10 +10,9 @@ from scipy import ndimage
 
 from lora3d.camera import Array, Camera, orbit
 from lora3d.errors import InputError
+from lora3d.formats import STYLES
 from lora3d.mesh import Mesh
 from lora3d.render import Views, render
-
-STYLES: tuple[str, ...] = ("render", "shaded", "line", "flat", "silhouette", "soft", "toon")
 
 # Of a whole model, not of one view: see `draw_blueprint`.
 BLUEPRINT = "blueprint"

@@ -8,6 +8,7 @@ untouched.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,26 +21,33 @@ from lora3d.mesh import Mesh, load_glb_bytes, normalise, turn
 from lora3d.render import render_tiles
 
 STRETCH = 1.25  # of each axis, up or down, at most
-STYLES = {"render": 0.45, "shaded": 0.2, "soft": 0.15, "flat": 0.1, "toon": 0.1}
+# Of what they are drawn in, unless the recipe chooses.
+SHARES = {"render": 0.45, "shaded": 0.2, "soft": 0.15, "flat": 0.1, "toon": 0.1}
 
 
 def make_variants(
-    glb: bytes, grid: ViewGrid, count: int, seed: int
+    glb: bytes, grid: ViewGrid, count: int, seed: int, styles: Sequence[str] = ()
 ) -> tuple[Array, list[tuple[float, float]]]:
     """``count`` variants of a model as tiles (count, cells, t, t, 3) float32; the same for the same seed.
 
     And where each was drawn from: azimuth and elevation in degrees, in the grid's frame.
+
+    styles: of `data_prep.drawings` that they are drawn in, equally often; one named twice twice as often. Without
+    any, `SHARES` of them.
     """
     mesh = load_glb_bytes(glb)
     digest = int.from_bytes(hashlib.sha256(glb).digest()[:8], "big")
-    made = [_variant(mesh, grid, np.random.default_rng([seed, digest, k])) for k in range(count)]
+    shares = {style: styles.count(style) / len(styles) for style in styles} or SHARES
+    made = [_variant(mesh, grid, shares, np.random.default_rng([seed, digest, k])) for k in range(count)]
     return np.stack([tiles for tiles, _ in made]), [seen for _, seen in made]
 
 
-def _variant(mesh: Mesh, grid: ViewGrid, rng: np.random.Generator) -> tuple[Array, tuple[float, float]]:
+def _variant(
+    mesh: Mesh, grid: ViewGrid, shares: dict[str, float], rng: np.random.Generator
+) -> tuple[Array, tuple[float, float]]:
     mesh = turn(stretch(mesh, STRETCH ** rng.uniform(-1, 1, 3)), 90.0 * int(rng.integers(4)))
     tiles = render_tiles(mesh, grid)
-    style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
+    style = str(rng.choice(list(shares), p=list(shares.values())))
     camera = random_camera(rng)
     rgba = draw(mesh, camera, style, size=2 * grid.tile, seed=int(rng.integers(2**31)))
     rgb, alpha = fit_reference(grid, rgba)

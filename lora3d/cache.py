@@ -108,8 +108,9 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     latents, seen = torch.zeros(0, *base.latent_shape, dtype=torch.half), torch.zeros(0, 2)
     if own:
         chosen = {row["id"] for row in models} if variants else set()
-        what = [dataset.content_hash, base.revision, split, *([variants, config.seed] if variants else [])]
-        encode = _encode(base, dataset, split, chosen, variants, config.seed)
+        what: list[str | int] = [dataset.content_hash, base.revision, split]
+        what += [variants, config.seed, *config.variant_styles] if variants else []
+        encode = _encode(base, dataset, split, chosen, variants, config)
         kept = _cached(_mark("seen", *what), lambda: _joined(encode, ids))
         latents, seen = kept["latents"], kept["seen"]
     place = {caption: i for i, caption in enumerate(different)}
@@ -200,7 +201,7 @@ def _finite(latents: Tensor, ids: list[str]) -> Tensor:
 
 
 def _encode(
-    base: Base, dataset: Dataset, split: str, chosen: set[str], variants: int, seed: int
+    base: Base, dataset: Dataset, split: str, chosen: set[str], variants: int, config: TrainConfig
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Latents of the rows and where they were seen from, in batches; then those of the chosen rows' variants."""
     tiles: list[np.ndarray] = []
@@ -228,6 +229,6 @@ def _encode(
     if models:  # what renders is loaded for them alone
         from lora3d.data_prep.variants import make_variants
     for glb in models:
-        made, viewpoints = make_variants(glb, base.grid, variants, seed)
+        made, viewpoints = make_variants(glb, base.grid, variants, config.seed, config.variant_styles)
         for i in range(0, variants, 16):
             yield encoded(made[i : i + 16], viewpoints[i : i + 16])

@@ -1,4 +1,5 @@
-"""What a grid of views can be lifted by and written as; names alone, so that the command line lists them at once."""
+"""What a grid of views can be lifted by and written as, and a model drawn as; names alone, so that the command line
+lists them at once."""
 
 from typing import Literal, get_args
 
@@ -8,3 +9,4 @@ Lift = Literal["fuse", "normals", "field", "hull"]
 LIFTS: tuple[str, ...] = get_args(Lift)
 Pivot = Literal["centre", "base"]
 PIVOTS: tuple[str, ...] = get_args(Pivot)
+STYLES = ("render", "shaded", "line", "flat", "silhouette", "soft", "toon")  # of `data_prep.drawings`

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lora3d.errors import InputError
+from lora3d.formats import STYLES
 
 Recipe = TypeVar("Recipe")
 MAX_SEED = 10**12  # with a step's number beside it, it is still one of torch's 64 bits
@@ -47,6 +48,8 @@ class TrainConfig:
         reference_weight, empty_weight: in the loss, the drawing's tile where it is not given, and a cell that
             shows nothing. What is given counts nothing.
         variants: of each model, stretched, turned and drawn anew; half of what is seen. 0 for none.
+        variant_styles: of `lora3d.data_prep.drawings` that variants are drawn in, equally often; one named twice
+            twice as often. Empty for mostly renderings, some shaded, soft, flat and toon.
         time_mean, time_deviation: of the logit-normal times.
         ema: decay of the averaged adapter, which is what is saved; 0 for none.
         blend: share of the way from the base to what was learnt, at which the adapter is looked at and saved (WiSE-FT,
@@ -100,6 +103,7 @@ class TrainConfig:
     reference_weight: float = 0.25
     empty_weight: float = 0.1
     variants: int = 12
+    variant_styles: tuple[str, ...] = ()
     time_mean: float = 2.5
     time_deviation: float = 1.5
     ema: float = 0.98
@@ -152,6 +156,13 @@ class TrainConfig:
             raise InputError(f"recipe: seed must lie in 0 … {MAX_SEED}, found {self.seed}")
         if self.prior and not self.trigger:
             raise InputError("recipe: prior keeps the base where the trigger is not said; name a trigger too")
+        for style in self.variant_styles:
+            if style not in STYLES:
+                near = difflib.get_close_matches(style, STYLES, n=1, cutoff=0.0)[0]
+                raise InputError(
+                    f"recipe: variant_styles has {style!r}; expected some of {', '.join(STYLES)}; "
+                    f"the nearest is {near!r}"
+                )
         for name, words in (
             ("device", ("auto", "cpu", "cuda", "mps")),
             ("precision", ("auto", "fp32", "bf16")),

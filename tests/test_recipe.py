@@ -45,6 +45,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path):
         ("seed = -1", "seed must lie in 0 … 1000000000000, found -1"),
         ("learning_rate = -1", "learning_rate must be at least 0"),
         ('precision = "fp64"', "expected one of auto, fp32, bf16"),
+        ('variant_styles = ["flat", "lines"]', "has 'lines'; expected some of .*; the nearest is 'line'"),
         ("targets = [1]", "targets must be of type str"),
         ("steps = = 3", "not a TOML recipe"),
     ],

@@ -195,6 +195,10 @@ def test_what_is_known_of_the_viewpoints_is_cached_row_by_row(toy_base, boxes):
     assert torch.isfinite(rows.seen[rows.own :]).all() and len(rows.seen[rows.own :].unique(dim=0)) > 2
     again = cache_rows(load_base(toy_base), dataset, TOY_RUN, "train", variants=2)  # from the file
     assert torch.equal(again.seen, rows.seen) and torch.equal(again.latents, rows.latents)
+    inked = replace(TOY_RUN, variant_styles=("silhouette",))  # other variants, and no file of theirs is taken
+    other = cache_rows(load_base(toy_base), dataset, inked, "train", variants=2)
+    assert torch.equal(other.latents[: rows.own], rows.latents[: rows.own])
+    assert not torch.equal(other.latents[rows.own :], rows.latents[rows.own :])
 
 
 def test_sentences_are_cached_by_the_precision_that_they_were_embedded_in(boxes, tmp_path):

@@ -52,6 +52,30 @@ def test_variants_are_solids_of_the_same_colour_that_differ():
     assert len(widths) > 2 and STRETCH > 1
 
 
+def test_the_recipe_chooses_what_variants_are_drawn_in():
+    """One style alone is that; none is the mix that is drawn without word of it; all show the same things."""
+    glb = glb_bytes(make_box((1.0, 0.5, 0.7)))
+    reference, alpha = GRID.indices("reference")[0], GRID.indices("reference_alpha")[0]
+    mixed, dark = (make_variants(glb, GRID, 4, 3, styles)[0] for styles in ((), ("silhouette",)))
+    for one, other in zip(mixed, dark, strict=True):
+        inside = other[alpha][..., 0] == 1
+        assert len(np.unique(other[reference][inside].round(4), axis=0)) == 1, "one colour"
+        assert np.array_equal(one[alpha], other[alpha])
+        assert np.array_equal(np.delete(one, [reference], 0), np.delete(other, [reference], 0))
+    assert not np.array_equal(mixed[:, reference], dark[:, reference])
+    twice = [
+        make_variants(glb, GRID, 12, 3, styles)[0] for styles in (("line", "line", "flat"), ("line", "flat"))
+    ]
+    drawn = [
+        sum(
+            np.array_equal(a, b)
+            for a, b in zip(t, make_variants(glb, GRID, 12, 3, ("line",))[0], strict=True)
+        )
+        for t in twice
+    ]
+    assert 12 > drawn[0] > drawn[1] > 0
+
+
 def test_variants_take_half_of_what_is_seen():
     said, texts = torch.zeros(9, dtype=torch.long), Text(torch.zeros(1, 2, 3))
     slots = ("reference", *["rgb"] * 6)
