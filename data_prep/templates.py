@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from string import Formatter
@@ -49,7 +50,8 @@ def fill(template: str, asset: Asset, prefix: Sequence[str]) -> tuple[str, str]:
         "artist": asset.artist,
         "source": asset.source,
         "license": asset.license,
-        "folder": caption_of(PurePosixPath(asset.file).parent.name),
+        # As it is called: digits count here (art_3d).
+        "folder": " ".join(re.findall(r"[^\W_]+", PurePosixPath(asset.file).parent.name)),
     }
     lacking = [field for field in fields_in(template) if not values[field]]
     if lacking:

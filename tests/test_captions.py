@@ -132,9 +132,9 @@ def templated(template: str, *assets: Asset, trigger: str = "") -> list[str]:
 
 
 def test_every_field_is_filled_from_the_asset() -> None:
-    stated = Asset("deskLamps/old_lamp2.glb", artist="Ann {b}", source="ann.example", license="MIT")
+    stated = Asset("desk_lamps-3d/old_lamp2.glb", artist="Ann {b}", source="ann.example", license="MIT")
     filled = templated(" | ".join(f"{{{field}}}" for field in FIELDS), stated)
-    assert filled == ["old lamp | lamp | Ann {b} | ann.example | MIT | desk lamps"]
+    assert filled == ["old lamp | lamp | Ann {b} | ann.example | MIT | desk lamps 3d"]
     own = templated("{name}: {subject}, {name} {{}}", Asset("lamp.glb", subject="light"))
     assert own == ["lamp: light, lamp {}"]
 

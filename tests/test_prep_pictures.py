@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import make_box
+from conftest import SHARED, make_box
 from PIL import Image
 
 from lora3d.base import load_base
@@ -240,3 +241,25 @@ def test_pictures_beside_models_are_learned_from_and_not_scored(tmp_path: Path, 
     assert not batch["weight"][alone, 1:].any() and (batch["weight"][alone, 0] > 0).all()
     assert (batch["weight"][~alone, 1:] > 0).all() and torch.equal(batch["silent"], ~alone)
     train(replace(config, batch=2), dataset.path, tmp_path / "run", progress=False, report=lambda text: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", ["emoji_paired", "kenney2d_animals"])
+def test_packs_of_pictures_go_through_whole(pack: str, tmp_path: Path) -> None:
+    """One thing in six or eight hands is one subject, and its folder says in which."""
+    src = SHARED / "art" / pack
+    if not src.is_dir():
+        pytest.skip("../shared/art is not here")
+    report = prep(
+        src, tmp_path / "set", grid=GRID.with_tile(16), caption="{name}, {folder}", allow_unlicensed=True
+    )
+    pictures = {path.relative_to(src).as_posix() for path in src.rglob("*.png")}
+    rows = {row.file: row for row in read_dataset(tmp_path / "set").rows()}
+    gone = [json.loads(line) for line in (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()]
+    assert set(rows) | {line["file"] for line in gone} == pictures and len(rows) + len(gone) == len(pictures)
+    assert all(line["reason"].startswith("a duplicate of ") for line in gone)
+    assert report.subjects == len({Path(file).stem for file in pictures}) and report.train == len(rows)
+    for file, row in rows.items():
+        folder, name = Path(file).with_suffix("").parts
+        assert row.caption == f"{name}, {folder}".replace("_", " ")
+        assert row.reference is not None and (row.reference[..., 3] > 0).any() and row.truth is not None
