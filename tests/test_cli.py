@@ -85,12 +85,13 @@ def test_every_key_of_a_recipe_is_a_flag(field, tmp_path):
     (tmp_path / "r.toml").write_text('trigger = "inkfold"\n')  # which prior asks for
     default = getattr(TrainConfig(), field.name)
     flag = "--" + field.name.replace("_", "-")
+    some = ("line", "flat") if field.name == "variant_styles" else ("conv", "to_q")
     given, wanted = {
         "bool": ([flag], True),
         "int": ([flag, "7"], 7),
         "float": ([flag, "0.625"], 0.625),
         "str": ([flag, OTHER_WORDS.get(field.name, "a word")], OTHER_WORDS.get(field.name, "a word")),
-        "tuple[str, ...]": ([flag, "conv, to_q"], ("conv", "to_q")),
+        "tuple[str, ...]": ([flag, ", ".join(some)], some),
         "dict[str, int]": ([flag, "conv=4,to_q=8"], {"conv": 4, "to_q": 8}),
     }[field.type]
     assert wanted != default
