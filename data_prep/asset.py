@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from lora3d.camera import Array, viewpoint
 from lora3d.data_prep.captions import Captioner, describe
+from lora3d.data_prep.doubts import doubt_drawing, doubt_faces, doubt_frame, doubt_model
 from lora3d.data_prep.drawings import BLUEPRINT, draw, draw_blueprint, random_camera
 from lora3d.data_prep.match import Fit, Gallery, fit_view, make_gallery, turn_for
 from lora3d.data_prep.shapes import Look, is_box, look_of, turn_tiles
@@ -28,12 +30,12 @@ from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.mesh import Mesh, MeshError, glb_bytes, load_mesh, normalise, turn
 from lora3d.render import render, render_tiles
+from lora3d.row_faults import view_faults
 from lora3d.sheet import make_strip
 
 MAX_REFERENCE = 512  # pixels; a stored drawing's longer side
 # A picture that only bears the model's name, and looks like this little of it, is taken for something else.
 UNRELATED_IOU = 0.5
-FIT_GAIN = 0.1
 # Rendered references: this far from the front, so that it stays the nearest side; one of so many viewpoints.
 SPREAD_DEG, VIEWPOINTS = 39.0, 8
 _ANY_WAY_UP = (".stl", ".ply", ".off")
@@ -93,13 +95,22 @@ def read_strips(part: Path) -> list[bytes]:
 
 
 def write_rows(task: Task, look: Look | None, rows: list[Row], warnings: Iterable[str]) -> Prepared:
-    """Writes rows and what is said of them as one file: it is there whole, or not at all."""
+    """Writes rows and what is said of them, and seen in their views, as one file: it is there whole, or not at all."""
+    faults = [[text for _, text in view_faults(row.tiles, task.grid, row.truth)] for row in rows]
+    rows = [
+        replace(row, warnings="; ".join(filter(None, [row.warnings, *said])))
+        for row, said in zip(rows, faults, strict=True)
+    ]
     ious = tuple(row.reference_iou for row in rows if row.reference_iou is not None)
     shown = hashlib.sha256()
     for row in rows if look is None else ():
         shown.update(row.tiles.tobytes())
     prepared = Prepared(
-        task.part, look, ious, tuple(dict.fromkeys(warnings)), shown.hexdigest() if look is None else ""
+        task.part,
+        look,
+        ious,
+        tuple(dict.fromkeys([*warnings, *chain(*faults)])),
+        shown.hexdigest() if look is None else "",
     )
     said: dict[str, Any] = {"ious": ious, "warnings": prepared.warnings, "shown": prepared.shown}
     if look is not None:
@@ -127,7 +138,8 @@ def prepare(task: Task) -> Prepared:
         raise InputError(str(error).removeprefix(f"{path.name}: ")) from error
     look = look_of(mesh, any_way_up=path.suffix.lower() in _ANY_WAY_UP)
     require_visible(mesh, look)
-    warnings = [*task.asset.warnings, *mesh.notes]
+    doubt = doubt_faces(mesh, look)
+    warnings = [*task.asset.warnings, *mesh.notes, *([doubt] if doubt else [])]
     references = _drawn(task, mesh, warnings)
     if not references:
         if task.asset.drawings or task.asset.warnings:
@@ -173,32 +185,44 @@ def require_visible(mesh: Mesh, look: Look) -> None:
 
 
 def _drawn(task: Task, mesh: Mesh, warnings: list[str]) -> list[Reference]:
-    """The asset's usable drawings; what is wrong with the others is added to ``warnings``."""
+    """The asset's usable drawings; what is wrong with the others, and what they say of it, is added to ``warnings``."""
     references: list[Reference] = []
     gallery: Gallery | None = None
+    seen: list[tuple[Array, Fit]] = []
     for drawing in task.asset.drawings:
         try:
-            rgba = cropped(read_drawing(task.root / drawing.file))
+            whole = read_drawing(task.root / drawing.file)
+            rgba = cropped(whole)
         except InputError as error:
             text = " ".join(str(error).replace(f"{task.root}/", "").split())
             warnings.append(f"drawing left out: {text}")
             continue
         gallery = gallery or make_gallery(mesh)
-        reference = _place(gallery, drawing, rgba)
+        reference = _place(gallery, drawing, rgba, seen)
         if reference is None:
             warnings.append(f"{drawing.file} bears the model's name but shows something else: left out")
-        else:
-            references.append(reference)
+            continue
+        said = [text for text in (doubt_frame(whole), reference.warning) if text]
+        references.append(replace(reference, warning="; ".join(said)))
+    doubt = doubt_model(gallery, seen) if gallery is not None else ""
+    warnings.extend([doubt] if doubt else [])
     return references
 
 
-def _place(gallery: Gallery, drawing: Drawing, rgba: Array) -> Reference | None:
-    """Where a drawing shows the model from, as stated or fitted; None for an unrelated picture."""
+def _place(
+    gallery: Gallery, drawing: Drawing, rgba: Array, seen: list[tuple[Array, Fit]]
+) -> Reference | None:
+    """Where a drawing shows the model from, as stated or fitted; None for an unrelated picture.
+
+    The fit that is free of what was stated is added to ``seen``, unless what was stated fits well.
+    """
     stated = drawing.azimuth_deg is not None
     fit = fit_view(gallery, rgba, azimuth_deg=drawing.azimuth_deg, elevation_deg=drawing.elevation_deg)
+    free = fit if not stated else fit_view(gallery, rgba) if fit.iou < POOR_IOU else None
+    if free is not None:
+        seen.append((rgba, free))
     if drawing.by_name and not stated and fit.iou < UNRELATED_IOU:
         return None
-    warning = _doubt(gallery, rgba, fit, stated) if fit.iou < POOR_IOU else ""
     azimuth = drawing.azimuth_deg % 360 if drawing.azimuth_deg is not None else fit.azimuth_deg
     return Reference(
         drawing.file,
@@ -206,19 +230,8 @@ def _place(gallery: Gallery, drawing: Drawing, rgba: Array) -> Reference | None:
         round(azimuth, 2),
         round(fit.elevation_deg, 2),
         round(fit.iou, 4),
-        warning,
+        doubt_drawing(fit, free),
     )
-
-
-def _doubt(gallery: Gallery, rgba: Array, fit: Fit, stated: bool) -> str:
-    text = f"the silhouettes of drawing and model agree only to an IoU of {fit.iou:.2f}"
-    if stated:
-        free = fit_view(gallery, rgba)
-        if free.iou > fit.iou + FIT_GAIN:
-            text += (
-                f"; azimuth {free.azimuth_deg:.0f} and elevation {free.elevation_deg:.0f} would fit better"
-            )
-    return text
 
 
 def _rendered(task: Task, mesh: Mesh) -> Reference:

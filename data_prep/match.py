@@ -9,7 +9,7 @@ symmetric outline, so colours and inner edges decide between views whose outline
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -53,6 +53,7 @@ class Fit:
         fov_deg: the lens that fitted best; None is orthographic.
         iou: intersection over union of the two silhouettes, framed alike, in [0, 1].
         score: what was maximised: the IoU and a share for colours and inner edges.
+        coarse: the best score of the search over all sides, before a place was refined.
     """
 
     azimuth_deg: float
@@ -60,6 +61,7 @@ class Fit:
     fov_deg: float | None
     iou: float
     score: float
+    coarse: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +85,9 @@ class Gallery:
     frames: Frames
 
 
-def make_gallery(mesh: Mesh) -> Gallery:
-    """The coarse pictures of a normalised mesh, for all its drawings."""
-    views = tuple((float(a), float(e), None) for e in ELEVATIONS for a in AZIMUTHS)
+def make_gallery(mesh: Mesh, every: int = 1) -> Gallery:
+    """The coarse pictures of a normalised mesh, for all its drawings; of ``every`` so many azimuths and elevations."""
+    views = tuple((float(a), float(e), None) for e in ELEVATIONS[::every] for a in AZIMUTHS[::every])
     return Gallery(mesh, views, _render_frames(mesh, views, COARSE))
 
 
@@ -117,7 +119,12 @@ def fit_view(
         # best of a few places.
         again = _look_again(gallery.mesh, [found, *starts[:2]], lens, target)[:1]
         found = max(found, _refine(gallery.mesh, again, stated, target), key=lambda fit: fit.score)
-    return found
+    return replace(found, coarse=places[0].score)
+
+
+def coarse_score(gallery: Gallery, drawing: Array) -> float:
+    """The best score of a drawing (h, w, 4) among the gallery's pictures: `Fit.coarse` without the fit."""
+    return max(fit.score for fit in _judge(gallery.frames, gallery.views, _drawing_frames(drawing)[1]))
 
 
 def _look_again(mesh: Mesh, fits: list[Fit], fov_deg: float | None, target: Frames) -> list[Fit]:

@@ -17,6 +17,7 @@ from lora3d.data_prep.asset import (
     row_of,
     write_rows,
 )
+from lora3d.data_prep.doubts import doubt_frame
 from lora3d.dataset_rows import blank_tiles, to_bytes
 from lora3d.drawing import read_drawing
 from lora3d.errors import InputError
@@ -32,9 +33,11 @@ def prepare_picture(task: Task) -> Prepared:
             f"grid {task.grid.name!r} has no cell for a drawing: take one that has, such as box6"
         )
     drawing = task.asset.drawings[-1]
-    pixels = to_bytes(cropped(read_picture(task, drawing.file)))
+    whole = read_picture(task, drawing.file)
+    pixels = to_bytes(cropped(whole))
     reference = Reference(drawing.file, pixels, drawing.azimuth_deg or 0.0, drawing.elevation_deg or 0.0)
     said = ["the drawings listed with it are not used"] if len(task.asset.drawings) > 1 else []
+    said += [cut] if (cut := doubt_frame(whole)) else []
     return write_alone(task, reference, blank_tiles(task.grid), [False] * len(task.grid.cells), said)
 
 

@@ -66,12 +66,21 @@ def look_of(mesh: Mesh, *, any_way_up: bool = False) -> Look:
             pose[:3] = tilt.T @ pose[:3]
             cameras.append(Camera(tuple(pose.ravel().tolist()), None, camera.ortho_scale))
         seen = render(mesh, cameras, SIZE, samples=1)
-        near = np.where(np.isfinite(seen.depth), np.clip(1.75 - seen.depth, 0.25, 1.25) / 1.25, 0.0)
+        near = _near(seen.depth)
         colour = seen.rgba[..., :3] * seen.rgba[..., 3:]
         views.append(np.concatenate([colour, near[..., None]], axis=-1))
     pictures = (np.stack(views) * 255 + 0.5).clip(0, 255).astype(np.uint8)
     cover = (pictures[0, ..., 3] > 0).mean(axis=(1, 2))
     return Look(_moments(mesh), zlib.compress(pictures.tobytes(), 1), cover, _is_plain(mesh))
+
+
+def nearness(mesh: Mesh) -> Array:
+    """The last channel of a look's views, the first way up: (6, s, s) float in [0, 1], 0 in the background."""
+    return _near(render(mesh, _SIDES, SIZE, samples=1).depth)
+
+
+def _near(depth: Array) -> Array:
+    return np.where(np.isfinite(depth), np.clip(1.75 - depth, 0.25, 1.25) / 1.25, 0.0)
 
 
 def same_object(a: Look, b: Look) -> bool:

@@ -8,20 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from lora3d.dataset import Dataset, read_dataset
 from lora3d.dataset_rows import BLUEPRINT_SHEET, POOR_IOU, DatasetError, Row, hash_row
 from lora3d.grid import ViewGrid
+from lora3d.row_faults import Level, view_faults
 from lora3d.trigger import has_words
 
 FEW_ASSETS, FEW_HELD_OUT, MOST_OF_ONE = 12, 8, 0.25
 WORDS = 50  # CLIP reads 77 tokens; a word has about one and a half
-# Shares of a picture: less of the background covered than this is nearly blank; more of its border is cut off.
-BLANK, CUT = 0.002, 0.05
-Level = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -206,20 +202,4 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
 def _row_faults(row: Row, grid: ViewGrid) -> Iterator[tuple[Level, str]]:
     if row.content_hash != hash_row(row):
         yield "error", "their content is not what it was when they were made"
-    views = row.tiles[[i for i in grid.indices("rgb") if row.truth is None or row.truth[i]]]
-    if not len(views):
-        return
-    shown = np.abs(views - np.asarray(grid.background, np.float32)).max(axis=-1) > 0.02
-    share = shown.mean(axis=(1, 2))
-    if share.max() < BLANK:
-        # White on white is still seen in depth.
-        if grid.indices("depth") and row.tiles[list(grid.indices("depth"))].any():
-            yield "warning", "their views have the background's colour"
-        else:
-            yield "error", "their views are blank"
-    elif np.ptp(views[shown], axis=0).max() < 0.01:
-        yield "note", "their views are of a single colour"
-    border = np.concatenate([shown[:, 0], shown[:, -1], shown[:, :, 0], shown[:, :, -1]], axis=1)
-    # Zero123++'s views may be cut by up to 4 % by design.
-    if border.mean(axis=1).max() > CUT:
-        yield "warning", "a view is cut off by its frame"
+    yield from view_faults(row.tiles, grid, row.truth)

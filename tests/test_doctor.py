@@ -159,6 +159,6 @@ def test_the_sheet_shows_every_row_and_escapes_what_it_says(tmp_path: Path) -> N
 def test_the_command_says_it_in_words_and_in_json(tmp_path: Path, capsys) -> None:
     write_dataset([*ROWS[:-1], blank(ROWS[-1])], tmp_path / "set", GRID)
     assert main(["doctor", str(tmp_path / "set")]) == 0
-    assert "error  1 rows: their views are blank" in capsys.readouterr().out
+    assert "error  1 rows: the views are blank" in capsys.readouterr().out
     assert main(["doctor", str(tmp_path)]) == 1
     assert "is no dataset" in capsys.readouterr().err
