@@ -36,7 +36,7 @@ from lora3d.grid import PRESETS, ViewGrid
 from lora3d.trigger import with_trigger
 
 TIME_LIMIT_S = 120.0
-MEMORY_MB = 6144
+MEMORY_MB, LEAST_MB = 6144, 512  # a worker needs the least for itself
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def prep(
         seed: decides the rendered references and the split; ``workers``, the processes, decide nothing.
         test_share, min_test: how much is held out; see `split_subjects`.
         progress: a bar on stderr, or a function of (done, of all).
-        time_limit_s, memory_mb: for one asset.
+        time_limit_s, memory_mb: for one asset, in seconds and MiB.
         ray: address of a Ray cluster that works instead of processes here; see `run_on_ray`.
 
     What is wrong with one file becomes a line of rejected.jsonl. A run that was interrupted, even by SIGKILL, goes
@@ -122,9 +122,8 @@ def prep(
     """
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
-    _check(test_share, styles, caption_all and not captioner)
-    if caption is not None:
-        fields_in(caption)
+    _check(test_share, styles, caption_all and not captioner, caption)
+    _check_limits(time_limit_s, memory_mb)
     with work_folder(out) as work:
         found = _find(src, work, turntables)
         found = state_origins(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
@@ -136,8 +135,7 @@ def prep(
         prepared, rejected = _prepare_all(tasks, run, progress)
         found.rejected.extend(rejected)
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
-        settings |= {"trigger": trigger or "", "captioner": Path(captioner or "").name}
-        settings |= {"caption": caption or ""}
+        settings |= {"trigger": trigger or "", "captioner": Path(captioner or "").name, "caption": caption or ""}
         return _write(src, out, grid, found, prepared, settings, overwrite)
 
 
@@ -157,7 +155,9 @@ def _prepare(task: Task) -> Prepared:
     return (prepare_picture if Path(task.asset.file).suffix.lower() in PICTURES else prepare)(task)
 
 
-def _check(test_share: float, styles: Sequence[str], unasked: bool) -> None:
+def _check(test_share: float, styles: Sequence[str], unasked: bool, template: str | None) -> None:
+    if template is not None:
+        fields_in(template)
     if unasked:
         raise InputError("caption_all needs a captioner: name a folder or a model of the Hub")
     if not 0 <= test_share < 1:
@@ -166,6 +166,15 @@ def _check(test_share: float, styles: Sequence[str], unasked: bool) -> None:
     if unknown or not styles:
         raise InputError(
             f"no drawing style {''.join(unknown[:1])!r}: expected some of {', '.join((*STYLES, BLUEPRINT))}"
+        )
+
+
+def _check_limits(time_limit_s: float, memory_mb: int) -> None:
+    if not time_limit_s > 0:
+        raise InputError(f"the time limit is in seconds and more than 0, found {time_limit_s:g}")
+    if memory_mb < LEAST_MB:
+        raise InputError(
+            f"a worker needs {LEAST_MB} MiB for itself, the memory limit is {memory_mb}: raise it"
         )
 
 

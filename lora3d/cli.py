@@ -136,6 +136,8 @@ def _add_prep(commands: Any) -> None:
     prep.add_argument("--min-test", type=int, default=8, help="assets held out at least")
     prep.add_argument("--seed", type=int, default=0)
     prep.add_argument("--workers", type=int, default=2)
+    prep.add_argument("--time-limit", type=float, metavar="SECONDS", help="for one model (120)")
+    prep.add_argument("--memory", type=int, metavar="MiB", help="for one model, on Linux (6144)")
     prep.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster instead (extra: ray)")
     prep.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
 
@@ -193,7 +195,7 @@ def run_demo(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_prep(args: argparse.Namespace) -> dict[str, Any]:
-    from lora3d.data_prep.folder import prep
+    from lora3d.data_prep.folder import MEMORY_MB, TIME_LIMIT_S, prep
     from lora3d.grid import read_grid
 
     grid = read_grid(args.grid)
@@ -214,6 +216,8 @@ def run_prep(args: argparse.Namespace) -> dict[str, Any]:
         min_test=args.min_test,
         seed=args.seed,
         workers=args.workers,
+        time_limit_s=TIME_LIMIT_S if args.time_limit is None else args.time_limit,
+        memory_mb=MEMORY_MB if args.memory is None else args.memory,
         ray=args.ray,
         overwrite=args.overwrite,
         progress=not args.json,

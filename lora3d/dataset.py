@@ -224,8 +224,9 @@ def write_tables(
         (staging / "README.md").write_text(card, encoding="utf-8")
         if strips is not None:
             write_sheet(staging / "sheet.html", title, dataset.index, strips)
-            names = {row[column] for row in dataset.index for column in ("id", "file")}
-            strikes = [line for line in read_strikes(out) if line in names]
+        names = {row[column] for row in dataset.index for column in ("id", "file")}
+        strikes = [line for line in read_strikes(out) if line in names]
+        if strikes or strips is not None:
             (staging / STRIKE).write_text("\n".join([STRIKE_HELP, *strikes, ""]), encoding="utf-8")
         old = out.parent / f".{out.name}.{os.getpid()}.old"
         if out.exists():
