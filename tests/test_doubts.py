@@ -24,10 +24,11 @@ def one_sided(mesh: Mesh) -> Mesh:
 
 
 CHAIR = one_sided(make_chair())
+WAYS = ("upside down", "lying on its back", "lying on its side at +x")
 TEXTS = {
     "inside out": "it seems to be inside out",
     "mirrored": "it seems to be mirrored",
-    **{way: f"it seems to be {way}" for way in WAYS_UP},
+    **{way: f"it seems to be {way}" for way in WAYS},
 }
 
 
@@ -49,7 +50,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[PrepReport, Data
     """One chair as it is and in every wrong way, all with the drawings of the right one; some boxes."""
     src = tmp_path_factory.mktemp("wrong")
     models = {"right": CHAIR, "inside out": inside_out(CHAIR), "mirrored": mirrored(CHAIR)}
-    models |= {way: fallen(CHAIR, way) for way in WAYS_UP}
+    models |= {way: fallen(CHAIR, way) for way in WAYS}
     for azimuth in (35, 220):
         save_drawing(src / "d" / f"{azimuth}.png", CHAIR, azimuth)
     lines = ["file,caption,license,drawing"]

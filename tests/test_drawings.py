@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import make_box
+from toy_meshes import box
 
 from lora3d.camera import orbit, project
 from lora3d.data_prep.drawings import STYLES, draw, draw_blueprint, random_camera
 from lora3d.data_prep.procedural import make_shape
 from lora3d.errors import InputError
-from lora3d.mesh import Mesh
+from lora3d.mesh import Material, Mesh, merge, turn
 from lora3d.render import render
 
 CAMERA = orbit(30, 20, 1.5, ortho_scale=1.04)
@@ -56,6 +57,35 @@ def test_line_art_is_dark_on_light_along_the_outline() -> None:
         )
         luma = picture[..., :3].mean(-1)
         assert luma[rim].mean() < luma[inside & ~rim].mean()
+
+
+def block(x: tuple[float, float], y: tuple[float, float], colour: tuple[float, float, float]) -> Mesh:
+    """A box 0.8 high between two x and two y."""
+    low, high = np.array([x[0], y[0], -0.4]), np.array([x[1], y[1], 0.4])
+    corners = (low + box().vertices * (high - low)).astype(np.float32)
+    return box(vertices=corners, materials=(Material(base_color=(*colour, 1.0)),))
+
+
+GREEN, RED = (0.1, 0.6, 0.2), (0.7, 0.1, 0.1)
+LEFT = block((-0.4, 0), (-0.2, 0.2), GREEN)
+CORNER = block((-0.28, 0.28), (-0.28, 0.28), GREEN)
+# What has an edge at x = 0, seen from the front, for one reason alone; and what has none there.
+EDGES = {
+    "depth": merge([LEFT, block((0, 0.4), (0.0, 0.2), GREEN)]),
+    "crease": turn(CORNER, 45),
+    "colour": merge([LEFT, block((0, 0.4), (-0.2, 0.2), RED)]),
+    "none": merge([LEFT, block((0, 0.4), (-0.2, 0.2), GREEN)]),
+}
+
+
+@pytest.mark.parametrize("kind", EDGES)
+def test_each_kind_of_edge_is_a_line(kind: str) -> None:
+    front = orbit(0, 0, 1.5, ortho_scale=1.04)
+    for seed in range(6):
+        picture = draw(EDGES[kind], front, "line", size=96, seed=seed)
+        luma = picture[24:72, :, :3].mean(axis=(0, 2))
+        line, sides = luma[43:53].min(), np.concatenate([luma[26:40], luma[56:70]])
+        assert (line < sides.min() - 0.1) == (kind != "none")
 
 
 def test_a_silhouette_has_one_dark_colour(mesh: Mesh) -> None:

@@ -243,6 +243,28 @@ def test_tiles_hold_what_their_cells_say() -> None:
     assert not normal[0, 0].any() and not position[0, 0].any()
 
 
+def test_normals_in_the_objects_frame_are_one_colour_a_point_from_wherever_it_is_seen() -> None:
+    """A ball about the origin: n = p / r in the object's frame, whichever camera draws the cell."""
+    cameras = [
+        orbit(azimuth, elevation, 1, ortho_scale=1) for azimuth, elevation in ((0, 0), (70, 40), (90, 90))
+    ]
+    cells = tuple(View(channel, c) for c in cameras for channel in ("normal", "position"))
+    tiles = render_tiles(
+        sphere(0.4, rings=96), ViewGrid("object", cells, columns=2, tile=32, normal_frame="world")
+    )
+    for normal, position in zip(tiles[::2], tiles[1::2], strict=True):
+        hit = position.any(axis=-1)
+        assert hit.sum() > 300 and not normal[~hit].any()
+        np.testing.assert_allclose(2 * normal[hit] - 1, (position[hit] - 0.5) / 0.4, atol=0.02)
+    # A cube's right side (+X) is red and its top blue from there, though both face their cameras.
+    right, top = orbit(90, 0, 1, ortho_scale=1), orbit(0, 90, 1, ortho_scale=1)
+    sides = ViewGrid(
+        "sides", (View("normal", right), View("normal", top)), columns=2, tile=16, normal_frame="world"
+    )
+    seen = render_tiles(cube(0.5), sides)[:, 8, 8]
+    np.testing.assert_allclose(seen, [(1, 0.5, 0.5), (0.5, 0.5, 1)], atol=1e-6)
+
+
 def test_tiles_stay_in_range_on_every_preset() -> None:
     mesh = normalise(cube(1, material=Material(base_color=(0.2, 0.5, 0.1, 1))))
     for grid in PRESETS.values():
