@@ -122,8 +122,7 @@ def prep(
     """
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
-    _check(test_share, styles, caption_all and not captioner, caption)
-    _check_limits(time_limit_s, memory_mb)
+    _check(test_share, styles, caption_all and not captioner, caption, time_limit_s, memory_mb)
     with work_folder(out) as work:
         found = _find(src, work, turntables)
         found = state_origins(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
@@ -155,9 +154,22 @@ def _prepare(task: Task) -> Prepared:
     return (prepare_picture if Path(task.asset.file).suffix.lower() in PICTURES else prepare)(task)
 
 
-def _check(test_share: float, styles: Sequence[str], unasked: bool, template: str | None) -> None:
+def _check(
+    test_share: float,
+    styles: Sequence[str],
+    unasked: bool,
+    template: str | None,
+    time_limit_s: float,
+    memory_mb: int,
+) -> None:
     if template is not None:
         fields_in(template)
+    if not time_limit_s > 0:
+        raise InputError(f"the time limit is in seconds and more than 0, found {time_limit_s:g}")
+    if memory_mb < LEAST_MB:
+        raise InputError(
+            f"a worker needs {LEAST_MB} MiB for itself, the memory limit is {memory_mb}: raise it"
+        )
     if unasked:
         raise InputError("caption_all needs a captioner: name a folder or a model of the Hub")
     if not 0 <= test_share < 1:
@@ -166,15 +178,6 @@ def _check(test_share: float, styles: Sequence[str], unasked: bool, template: st
     if unknown or not styles:
         raise InputError(
             f"no drawing style {''.join(unknown[:1])!r}: expected some of {', '.join((*STYLES, BLUEPRINT))}"
-        )
-
-
-def _check_limits(time_limit_s: float, memory_mb: int) -> None:
-    if not time_limit_s > 0:
-        raise InputError(f"the time limit is in seconds and more than 0, found {time_limit_s:g}")
-    if memory_mb < LEAST_MB:
-        raise InputError(
-            f"a worker needs {LEAST_MB} MiB for itself, the memory limit is {memory_mb}: raise it"
         )
 
 
