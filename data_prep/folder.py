@@ -106,16 +106,14 @@ def prep(
         grid: which views are rendered.
         license, artist: for assets that state none; an SPDX identifier, a name.
         allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
-        trigger: words put before every caption.
-        caption: template of those that are not stated, as in ``a {name} by {artist}``: `data_prep.templates`.
+        trigger, caption: words before every caption; a template of those not stated: `data_prep.templates`.
         captioner, caption_all: a model that describes what nothing else does, or everything: `data_prep.captions`.
         turntables: pictures without models that are numbered are frames of a full turn.
         styles: of references where there is no drawing, each asset one of them: `data_prep.drawings`.
         seed: decides the rendered references and the split; ``workers``, the processes, decide nothing.
         test_share, min_test: how much is held out; see `split_subjects`.
         progress: a bar on stderr, or a function of (done, of all).
-        time_limit_s, memory_mb: for one asset, in seconds and MiB.
-        ray: address of a Ray cluster that works instead of processes here; see `run_on_ray`.
+        time_limit_s, memory_mb, ray: for one asset, in seconds and MiB; a Ray cluster's address: `run_on_ray`.
 
     What is wrong with one file becomes a line of rejected.jsonl. A run that was interrupted, even by SIGKILL, goes
     on and ends in the same bytes. Raises InputError where nothing can be made, naming the most common reasons.
@@ -131,11 +129,14 @@ def prep(
         tasks = make_tasks(found, grid, seed, tuple(styles), asked, work)
         run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         run = partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb)
-        prepared, rejected = _prepare_all(tasks, run, progress)
-        found.rejected.extend(rejected)
+        prepared, failed = _prepare_all(tasks, run, progress)
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
-        settings |= {"trigger": trigger or "", "captioner": Path(captioner or "").name, "caption": caption or ""}
-        return _write(src, out, grid, found, prepared, settings, overwrite)
+        settings |= {
+            "trigger": trigger or "",
+            "captioner": Path(captioner or "").name,
+            "caption": caption or "",
+        }
+        return _write(src, out, grid, found, prepared, failed, settings, overwrite)
 
 
 def _find(src: Path, work: Path, turntables: bool) -> Found:
@@ -187,12 +188,13 @@ def _write(
     grid: ViewGrid,
     found: Found,
     prepared: dict[str, Prepared],
+    failed: list[dict[str, str]],
     settings: dict[str, Any],
     overwrite: bool,
 ) -> PrepReport:
     """The dataset of what was prepared: twins left out, variants grouped into subjects, subjects held out."""
     kept, twins = _without_twins(found, prepared)
-    rejected = [*found.rejected, *twins]
+    rejected = [*found.rejected, *failed, *twins]
     _require_some(src, kept, rejected)
     subjects = group_subjects(
         {f: name_of(f) for f in kept},

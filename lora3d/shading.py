@@ -123,6 +123,16 @@ def _stride(material, corners, edges, n, f, x, y):
 
 
 @helper
+def _once(material, corners, edges, n, f, x, y):
+    """Whether one sample shows what is painted on triangle n, of face f, within the pixel around (x, y)."""
+    if material.glow_first != NO_TEXTURE:
+        return False
+    if material.first == NO_TEXTURE:
+        return True
+    return not material.nearest and _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
+
+
+@helper
 def _tint(material, corners, colored, f, u, v):
     """What multiplies the texture of face f: linear rgba, not premultiplied; alpha is 1 where it does not count."""
     r, g, b, a = material.red, material.green, material.blue, material.alpha
@@ -309,10 +319,7 @@ def shade_into(scene, lens, faces, edges, window, samples, studio, slot, open_sh
                 f = np.uint64(faces[n])
                 material = materials[face_material[f]]
                 x, y = column + 0.5, row + 0.5
-                once = material.first == NO_TEXTURE and material.glow_first == NO_TEXTURE
-                if not (once or material.nearest or material.glow_first != NO_TEXTURE):
-                    once = _stride(material, corners, edges, n, f, x, y) <= LARGEST_STRIDE
-                side = 1 if once else samples
+                side = 1 if _once(material, corners, edges, n, f, x, y) else samples
                 u, v = weights(edges, n, x, y)
                 tr, tg, tb, ta, light, gloss = _tinted(
                     looked_at, material, corners, f, u, v, x, y, to_lens, sky
