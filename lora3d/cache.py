@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lora3d.base import Base, cache_folder
+from lora3d.base import Base, cache_folder, hash_configs
 from lora3d.base.text import Text, join_texts
 from lora3d.camera import Array
 from lora3d.dataset import Dataset
@@ -88,6 +88,8 @@ def text_of(base: Base, rows: Cached, said: Tensor) -> Text:
 def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, variants: int = 0) -> Cached:
     """Encodes a split once and keeps it by content: dataset, base, variants and sentences name the files.
 
+    Of the base that is its weights and its configuration, for a scale or a vocabulary changes them as weights do.
+
     variants: of each model, after the rows; see `lora3d.data_prep.variants`. The files lie in $LORA3D_CACHE,
     or ~/.cache/lora3d, and are read by memory map. One that cannot be read is made anew, with a word about it.
     Raises InputError for latents that are not finite, naming the row.
@@ -103,12 +105,13 @@ def cache_rows(base: Base, dataset: Dataset, config: TrainConfig, split: str, va
     plain = [without_words(c, trigger) for c in captions] if config.prior else []
     different = sorted({"", *captions, *plain})
     # Text encoders run in the base's precision; the codec is always in float32.
-    mark = _mark(base.revision, str(base.network.dtype), different)
+    source = [base.revision, hash_configs(base.folder)]
+    mark = _mark(*source, str(base.network.dtype), different)
     texts = _cached(mark + "-texts", lambda: _embed(base, different))
     latents, seen = torch.zeros(0, *base.latent_shape, dtype=torch.half), torch.zeros(0, 2)
     if own:
         chosen = {row["id"] for row in models} if variants else set()
-        what: list[str | int] = [dataset.content_hash, base.revision, split]
+        what: list[str | int] = [dataset.content_hash, *source, split]
         what += [variants, config.seed, *config.variant_styles] if variants else []
         encode = _encode(base, dataset, split, chosen, variants, config)
         kept = _cached(_mark("seen", *what), lambda: _joined(encode, ids))

@@ -22,8 +22,12 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from torch import Tensor
 
+from lora3d.adapter_convert import parent_of
 from lora3d.adapter_formats import write_atomically
+from lora3d.base import Base, hash_configs
+from lora3d.dataset import Dataset
 from lora3d.errors import InputError
+from lora3d.recipe import TrainConfig, to_fields
 from lora3d.state import State
 
 
@@ -59,26 +63,59 @@ def read_run(out: Path) -> dict[str, Any] | None:
         return None
     try:
         then = json.loads(file.read_text(encoding="utf-8"))
-        return {"recipe": dict(then["recipe"]), **{k: str(then[k]) for k in ("dataset", "base", "precision")}}
+        kept = {"recipe": dict(then["recipe"]), **{k: str(then[k]) for k in ("dataset", "base", "precision")}}
+        if "base_configs" in then:  # earlier versions noted neither
+            kept |= {"base_configs": dict(then["base_configs"]), "grid_adapter": str(then["grid_adapter"])}
+        return kept
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file} cannot be read ({error}): this run cannot go on; name a new folder"
         ) from error
 
 
-def settle_run(out: Path, now: dict[str, Any], then: dict[str, Any] | None, *, accept: bool) -> None:
-    """Writes what the run is made of, once it is known to be what it was started with.
+def made_of(config: TrainConfig, dataset: Dataset, base: Base, dtype: torch.dtype) -> dict[str, Any]:
+    """What a run is made of, by content: recipe.json's fields. Raises InputError if the grid adapter cannot be read."""
+    try:
+        grid_adapter = parent_of(Path(config.grid_adapter))["sha256"] if config.grid_adapter else ""
+    except OSError as error:
+        raise InputError(
+            f"grid_adapter {config.grid_adapter!r} cannot be read ({error.strerror}): name an adapter's file"
+        ) from error
+    return {
+        "recipe": to_fields(config),
+        "dataset": dataset.content_hash,
+        "base": base.revision,
+        "base_configs": hash_configs(base.folder),
+        "grid_adapter": grid_adapter,
+        "precision": str(dtype).removeprefix("torch."),
+    }
 
-    Raises InputError that names what changed, unless ``accept`` takes that too.
+
+def settle_run(out: Path, now: dict[str, Any], then: dict[str, Any] | None, *, accept: bool) -> None:
+    """Writes what the run is made of (`made_of`), once it is known to be what it was started with.
+
+    Raises InputError that names what changed, or that an earlier version did not note all of it, unless ``accept``
+    takes that too.
     """
     if then is not None and not accept:
         old, new = then["recipe"], now["recipe"]
         changed = [f"{k} ({old.get(k)!r}, now {v!r})" for k, v in new.items() if old.get(k) != v]
         changed += [k for k in ("dataset", "base") if then[k] != now[k]]
+        noted, files = then.get("base_configs"), now["base_configs"]
+        if noted and then["base"] == now["base"]:
+            changed += [f"{k} of the base" for k in sorted(noted | files) if noted.get(k) != files.get(k)]
+        if then.get("grid_adapter", now["grid_adapter"]) != now["grid_adapter"]:
+            changed.append("content of the grid adapter")
         if changed:
             raise InputError(
                 f"{out} was started with another {', '.join(changed)}; resume needs the same. To go on all the "
                 "same say --accept-changes; to start anew name another folder"
+            )
+        if noted is None:
+            raise InputError(
+                f"{out} was started by an earlier version, which did not note the base's configuration and the grid "
+                "adapter's content: whether they are the same now cannot be told. If they are say --accept-changes; "
+                "else name another folder"
             )
     write_atomically(out / "recipe.json", (json.dumps(now, indent=1) + "\n").encode())
 

@@ -32,6 +32,7 @@ from lora3d.batches import make_batch, rate_at
 from lora3d.cache import Cached, cache_rows, text_of
 from lora3d.checkpoint import (
     load_checkpoint,
+    made_of,
     read_log,
     read_run,
     run_folder,
@@ -56,7 +57,7 @@ from lora3d.progress import (
     start_tracker,
 )
 from lora3d.proof import make_card, save_proved, sound_effect
-from lora3d.recipe import TrainConfig, to_fields
+from lora3d.recipe import TrainConfig
 from lora3d.state import State, averaged, is_finished, keep_best, prepare, put_in_place, update_average
 
 WATCHED = 16
@@ -185,9 +186,7 @@ def open_base(
     base = load_base(config.base, crew.device, grid=dataset.grid, dtype=dtype, quantise=config.quantise)
     require_same_grid(dataset.grid, f"dataset {dataset.path.name}", base.grid, f"base {base.name!r}")
     if crew.is_main_process:
-        made_of = {"recipe": to_fields(config), "dataset": dataset.content_hash, "base": base.revision}
-        precision = {"precision": str(dtype).removeprefix("torch.")}
-        settle_run(out, made_of | precision, then, accept=accept)
+        settle_run(out, made_of(config, dataset, base, dtype), then, accept=accept)
     return base, dtype
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lora3d.base.text import Text
 
 MINI = Path(__file__).parent / "mini_weights"
+PARTS = ("unet", "transformer", "vae", "text_encoder*", "tokenizer*", "scheduler")
 
 
 class Base(Protocol):
@@ -91,6 +92,18 @@ def hash_weights(folder: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def hash_configs(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that says how a base's weights are used, by its name below the folder.
+
+    A scale, a schedule, a vocabulary or `mini`'s moments change what a base says and leave `hash_weights` as it is.
+    A single file's are those that lay beside it, as they were unpacked with it.
+    """
+    patterns = [f"{part}/*.{end}" for part in PARTS for end in ("json", "txt", "model")]
+    names = ("model_index.json", "grid.json", "latents.json", *patterns)
+    files = sorted(file for name in names for file in folder.glob(name))
+    return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,128 @@
+"""What a resumed run is compared with: all that decides what it learns, by content."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lora3d.base import find_folder, hash_configs, load_base
+from lora3d.base.single import unpack
+from lora3d.cache import cache_rows
+from lora3d.dataset import read_dataset, write_dataset
+from lora3d.errors import InputError
+from lora3d.train import train
+from tests.test_train import GRID, make_rows
+from tests.toy_bases import TOY_RUN, save_toy
+from tests.toy_files import save_single
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume") / "data"
+    write_dataset(make_rows(), folder, GRID)
+    return folder
+
+
+@pytest.fixture
+def plain(tmp_path):
+    return save_toy("sd15", tmp_path / "sd15")
+
+
+def run(config, data, out, **more):
+    return train(config, data, out, progress=False, report=lambda text: None, **more)
+
+
+def change(file: Path, how: Callable[[dict[str, Any]], object]) -> None:
+    fields = json.loads(file.read_text())
+    how(fields)
+    file.write_text(json.dumps(fields))
+
+
+def double_scale(fields: dict[str, Any]) -> None:
+    fields["scaling_factor"] *= 2
+
+
+def test_another_scale_of_the_vae_makes_latents_anew_and_is_named_on_resume(plain, data, tmp_path):
+    config, out = replace(TOY_RUN, base=str(plain), steps=2), tmp_path / "run"
+    dataset = read_dataset(data)
+    run(config, data, out)
+    before = cache_rows(load_base(plain, grid=GRID), dataset, config, "train")
+    run(config, data, out, resume=True)
+    change(plain / "vae" / "config.json", double_scale)
+    base = load_base(plain, grid=GRID)
+    after = cache_rows(base, dataset, config, "train")
+    assert torch.allclose(after.latents.float(), 2 * before.latents.float(), rtol=2e-3, atol=1e-4)
+    with pytest.raises(InputError, match=r"another vae/config.json of the base; .* say --accept-changes"):
+        run(config, data, out, resume=True)
+    run(config, data, out, resume=True, accept_changes=True)
+    run(config, data, out, resume=True)  # it is what the run is made of now
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("scheduler/scheduler_config.json", lambda fields: fields.update(prediction_type="v_prediction")),
+        ("tokenizer/tokenizer.json", lambda fields: fields["model"]["vocab"].update(zzz=9999)),
+    ],
+)
+def test_what_is_said_of_weights_is_told_apart_file_by_file(plain, name, how):
+    before = hash_configs(plain)
+    assert hash_configs(shutil.copytree(plain, plain.with_name("copy"))) == before
+    change(plain / name, how)
+    after = hash_configs(plain)
+    assert after.keys() == before.keys() and {k for k in after if after[k] != before[k]} == {name}
+
+
+def test_a_single_files_are_those_beside_it(plain, tmp_path):
+    file = save_single("sd15", plain, tmp_path / "one.safetensors")
+    before = hash_configs(find_folder(file))
+    change(tmp_path / "one" / "vae" / "config.json", double_scale)
+    unpack.cache_clear()  # which a new process would not have
+    after = hash_configs(find_folder(file))
+    assert {k for k in after if after[k] != before[k]} == {"vae/config.json"}
+
+
+def test_minis_moments_are_its_configuration(toy_base, data, tmp_path):
+    base = shutil.copytree(toy_base, tmp_path / "base")
+    config = replace(TOY_RUN, base=str(base), steps=1)
+    run(config, data, tmp_path / "run")
+    file = base / "latents.json"
+    file.write_text(file.read_text() + " ")
+    with pytest.raises(InputError, match="another latents.json of the base"):
+        run(config, data, tmp_path / "run", resume=True)
+
+
+def test_another_grid_adapter_under_the_same_name_is_named(toy_base, data, tmp_path):
+    config = replace(TOY_RUN, base=str(toy_base), steps=1)
+    grid = run(config, data, tmp_path / "grid").adapter
+    other = run(replace(config, seed=1), data, tmp_path / "other").adapter
+    asked, out = replace(config, grid_adapter=str(grid)), tmp_path / "run"
+    run(asked, data, out)
+    shutil.copy(other, grid)
+    with pytest.raises(InputError, match="another content of the grid adapter; resume needs the same"):
+        run(asked, data, out, resume=True)
+    run(asked, data, out, resume=True, accept_changes=True)
+    grid.unlink()
+    with pytest.raises(InputError, match=r"grid_adapter .* cannot be read \(No such file"):
+        run(asked, data, out, resume=True)
+
+
+def test_a_run_of_an_earlier_version_says_what_it_did_not_note(toy_base, data, tmp_path):
+    config, out = replace(TOY_RUN, base=str(toy_base), steps=1), tmp_path / "run"
+    run(config, data, out)
+
+    def forget(fields: dict[str, Any]) -> None:
+        del fields["base_configs"], fields["grid_adapter"]
+
+    change(out / "recipe.json", forget)
+    with pytest.raises(InputError, match="earlier version, which did not note the base's configuration"):
+        run(config, data, out, resume=True)
+    run(config, data, out, resume=True, accept_changes=True)
+    run(config, data, out, resume=True)
