@@ -23,7 +23,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
     n = config.batch
     picked = [row_at(step * n + i, rows, config.seed) for i in range(n)]
     t = logit_normal_times(n, config.time_mean, config.time_deviation, generator)
-    noise = torch.randn(n, *rows.latents.shape[1:], generator=generator)
+    noise = torch.randn(n, *rows.stored.shape[1:], generator=generator)
     if config.noise_offset:
         noise += config.noise_offset * torch.randn(*noise.shape[:3], 1, 1, generator=generator)
     silent = torch.rand(n, generator=generator) < config.caption_dropout

@@ -86,7 +86,7 @@ def fixed_loss(base: Base, rows: Cached, config: TrainConfig, dtype: torch.dtype
     losses = []
     for start in range(0, len(rows), 8):
         index = torch.arange(start, min(start + 8, len(rows)))
-        clean = rows.latents[index].to(base.device, torch.float32)
+        clean = rows.latents(index).to(base.device, torch.float32)
         drawn, weight = slot_weights(rows, index.tolist(), config)
         known, counted = drawn.to(base.device), (weight * ~drawn).to(base.device)
         text, seen = text_of(base, rows, rows.said[index]), rows.seen[index].to(base.device)

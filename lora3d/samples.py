@@ -32,7 +32,7 @@ def save_samples(
     and `score_samples`.
     """
     path.parent.mkdir(exist_ok=True)
-    clean = rows.latents.to(base.device, torch.float32)
+    clean = rows.latents().to(base.device, torch.float32)
     known = torch.tensor([s.startswith("reference") for s in rows.slots], device=base.device)
     text = text_of(base, rows, rows.said)
     noise = fixed_noise(base, list(range(len(rows))))
@@ -44,7 +44,7 @@ def save_samples(
         np.concatenate([pack(base.grid, x) for x in pair], axis=1) for pair in zip(shown, true, strict=True)
     ]
     to_image(np.concatenate(both)).save(path)
-    own = trained.latents[: trained.own].to(base.device, torch.float32)[:, ~known].flatten(1)
+    own = trained.latents(slice(trained.own)).to(base.device, torch.float32)[:, ~known].flatten(1)
     views = made[:, ~known].flatten(1)
     distance = torch.cdist(views, own)
     off = (views - clean[:, ~known].flatten(1)).norm(dim=1)
@@ -53,7 +53,7 @@ def save_samples(
         for i in range(len(rows))
         if distance[i].min() < 0.5 * off[i]
     ]
-    few = trained.latents[: trained.own : -(-trained.own // PALETTE_ROWS)]
+    few = trained.latents(slice(0, trained.own, -(-trained.own // PALETTE_ROWS)))
     return copies, score_samples(base.grid, shown, true, np.stack([_tiles(base, x) for x in few]))
 
 

@@ -5,7 +5,7 @@ takes. What lies in the run's folder: ``adapter.safetensors`` (the result), ``re
 ``train.log.jsonl``, ``checkpoints/``, ``samples/``.
 
 ``accelerate launch -m lora3d train …`` shares each batch out among processes. All hold the same adapter; gradients
-are summed, so that N processes take the steps of one. Only the main one writes.
+are summed, so that N processes take the steps of one. Only the main one writes the run's folder.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -119,7 +120,8 @@ def train(
     is not finite, naming the step and the assets.
     """
     device = choose_device(config.device)
-    crew = Accelerator(cpu=device.type == "cpu")
+    waits = InitProcessGroupKwargs(timeout=timedelta(days=7))  # for others that encode for hours
+    crew = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[waits])
     if not crew.is_main_process:
         report, progress = (lambda text: None), False
     with run_folder(out, resume) if crew.is_main_process else nullcontext():
@@ -142,9 +144,8 @@ def set_up(
     if not dataset.count("train"):
         raise InputError(f"dataset {data} has no rows to train on; see its rejected.jsonl")
     base, dtype = open_base(config, dataset, out, crew, accept)
-    with crew.main_process_first():
-        rows = cache_rows(base, dataset, config, "train", config.variants)
-        held_out = spread(cache_rows(base, dataset, config, "test"), dataset, 4 * WATCHED)
+    rows = cache_rows(base, dataset, config, "train", config.variants, crew)
+    held_out = spread(cache_rows(base, dataset, config, "test", crew=crew), dataset, 4 * WATCHED)
     base.release()
     rows, validation = split_validation(rows, dataset, config)
     if config.grid_adapter:
@@ -298,7 +299,7 @@ def example_losses(run: Run, batch: dict[str, Tensor]) -> Tensor:
     base, rows, config = run.base, run.rows, run.config
     here = {k: v.to(base.device) for k, v in batch.items() if k not in ("rows", "silent")}
     index = batch["rows"]
-    clean = rows.latents[index].to(base.device, torch.float32)
+    clean = rows.latents(index).to(base.device, torch.float32)
     alpha, sigma = base.levels(here["t"])
     noisy = torch.where(here["known"][:, :, None, None, None], clean, mix(clean, here["noise"], alpha, sigma))
 

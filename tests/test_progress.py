@@ -50,7 +50,7 @@ def test_a_subject_is_trained_on_or_kept_aside_with_all_its_models_and_variants(
     assert not seen & hidden and len(hidden) == 2 and len(aside) == len(hidden) * 6
     assert aside.own == len(aside) and train_rows.own == 6 * 6 and len(train_rows) == 6 * 6 + 6 * 4
     for part in (train_rows, aside):
-        assert [rows.ids[int(x)] for x in part.latents.flatten()] == part.ids
+        assert [rows.ids[int(x)] for x in part.latents().flatten()] == part.ids
     other = split_validation(rows, Rows(), TrainConfig(validation_share=0.2, seed=1))[1]
     assert other.ids != aside.ids
 

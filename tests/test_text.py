@@ -128,7 +128,7 @@ def test_the_prior_is_the_weighted_distance_from_the_bases_answer_and_leads_back
     for i, p in enumerate(parameters):
         torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(i))
     alpha, sigma = base.levels(batch["t"])
-    clean = rows.latents[batch["rows"]].float()
+    clean = rows.latents(batch["rows"]).float()
     hold = batch["known"][:, :, None, None, None]
     noisy = torch.where(hold, clean, mix(clean, batch["noise"], alpha, sigma))
     said = base.embed([rows.ids[i].replace("box", "box ") for i in batch["rows"].tolist()])
@@ -194,11 +194,11 @@ def test_what_is_known_of_the_viewpoints_is_cached_row_by_row(toy_base, boxes):
         assert seen == pytest.approx(stated[name])
     assert torch.isfinite(rows.seen[rows.own :]).all() and len(rows.seen[rows.own :].unique(dim=0)) > 2
     again = cache_rows(load_base(toy_base), dataset, TOY_RUN, "train", variants=2)  # from the file
-    assert torch.equal(again.seen, rows.seen) and torch.equal(again.latents, rows.latents)
+    assert torch.equal(again.seen, rows.seen) and torch.equal(again.stored, rows.stored)
     inked = replace(TOY_RUN, variant_styles=("silhouette",))  # other variants, and no file of theirs is taken
     other = cache_rows(load_base(toy_base), dataset, inked, "train", variants=2)
-    assert torch.equal(other.latents[: rows.own], rows.latents[: rows.own])
-    assert not torch.equal(other.latents[rows.own :], rows.latents[rows.own :])
+    assert torch.equal(other.stored[: rows.own], rows.stored[: rows.own])
+    assert not torch.equal(other.stored[rows.own :], rows.stored[rows.own :])
 
 
 def test_sentences_are_cached_by_the_precision_that_they_were_embedded_in(boxes, tmp_path):

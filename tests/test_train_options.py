@@ -176,9 +176,16 @@ def test_a_tracker_that_is_not_installed_is_named(config, data, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(config, data, tmp_path):
-    """Same global batch, gloo on the CPU: the loss curve and the adapter of one process."""
+def test_two_processes_take_the_steps_of_one(config, data, tmp_path, monkeypatch):
+    """Same global batch, gloo on the CPU: the latents, the loss curve and the adapter of one process.
+
+    Each encodes its share of the latents and waits for the other however long it takes.
+    """
     asked = replace(config, steps=50, batch=3, validation_share=0.3, validate_every=25)
+    monkeypatch.setenv("LORA3D_CACHE", str(tmp_path / "cache-one"))
+    monkeypatch.setattr(
+        "lora3d.cache.BATCH", 2
+    )  # as tests.two_processes has it, so that there is something to share
     run(asked, data, tmp_path / "one")
     recipe = tmp_path / "recipe.toml"
     words = {k: v for k, v in to_fields(asked).items() if k != "ranks"}
@@ -204,13 +211,28 @@ def test_two_processes_take_the_steps_of_one(config, data, tmp_path):
         "--main_process_port",
         port,
         "-m",
-        "lora3d",
+        "tests.two_processes",
     ]
+    (tmp_path / "shares").mkdir()
     command = [*launch, "train", str(recipe), "--data", str(data), "--out", str(tmp_path / "two"), "--json"]
     root = Path(__file__).parents[1]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "SHARES": str(tmp_path / "shares")}
+    env |= {"LORA3D_CACHE": str(tmp_path / "cache-two")}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
+    caches = [
+        {file.name: load_file(file) for file in (tmp_path / f"cache-{name}").rglob("*.*")}
+        for name in ("one", "two")
+    ]
+    assert caches[0].keys() == caches[1].keys() and len(caches[0]) == 4  # both splits' latents and sentences
+    for name, tensors in caches[0].items():
+        assert all(torch.equal(caches[1][name][k], x) for k, x in tensors.items()), name
+    encoded = [
+        [json.loads(line) for line in (tmp_path / "shares" / rank).read_text().splitlines()] for rank in "01"
+    ]
+    # Batches in turns, of 7 rows and of the 3 held out.
+    assert [[n for n, _ in some] for some in encoded] == [[2, 2, 2], [2, 1, 1]]
+    assert all(seconds >= 24 * 3600 for some in encoded for _, seconds in some)
     logs = [
         [json.loads(line) for line in (tmp_path / name / "train.log.jsonl").read_text().splitlines()]
         for name in ("one", "two")

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from lora3d.base import find_folder, hash_configs, load_base
 from lora3d.base.single import unpack
 from lora3d.cache import cache_rows
+from lora3d.checkpoint import read_run
 from lora3d.dataset import read_dataset, write_dataset
 from lora3d.errors import InputError
 from lora3d.train import train
@@ -54,15 +57,14 @@ def test_another_scale_of_the_vae_makes_latents_anew_and_is_named_on_resume(plai
     dataset = read_dataset(data)
     run(config, data, out)
     before = cache_rows(load_base(plain, grid=GRID), dataset, config, "train")
-    run(config, data, out, resume=True)
     change(plain / "vae" / "config.json", double_scale)
     base = load_base(plain, grid=GRID)
     after = cache_rows(base, dataset, config, "train")
-    assert torch.allclose(after.latents.float(), 2 * before.latents.float(), rtol=2e-3, atol=1e-4)
+    assert torch.allclose(after.stored.float(), 2 * before.stored.float(), rtol=2e-3, atol=1e-4)
     with pytest.raises(InputError, match=r"another vae/config.json of the base; .* say --accept-changes"):
         run(config, data, out, resume=True)
     run(config, data, out, resume=True, accept_changes=True)
-    run(config, data, out, resume=True)  # it is what the run is made of now
+    assert read_run(out)["base_configs"] == hash_configs(plain)
 
 
 @pytest.mark.parametrize(
@@ -89,34 +91,14 @@ def test_a_single_files_are_those_beside_it(plain, tmp_path):
     assert {k for k in after if after[k] != before[k]} == {"vae/config.json"}
 
 
-def test_minis_moments_are_its_configuration(toy_base, data, tmp_path):
-    base = shutil.copytree(toy_base, tmp_path / "base")
+def test_minis_moments_are_its_configuration_which_earlier_versions_did_not_note(toy_base, data, tmp_path):
+    base, out = shutil.copytree(toy_base, tmp_path / "base"), tmp_path / "run"
     config = replace(TOY_RUN, base=str(base), steps=1)
-    run(config, data, tmp_path / "run")
+    run(config, data, out)
     file = base / "latents.json"
     file.write_text(file.read_text() + " ")
     with pytest.raises(InputError, match="another latents.json of the base"):
-        run(config, data, tmp_path / "run", resume=True)
-
-
-def test_another_grid_adapter_under_the_same_name_is_named(toy_base, data, tmp_path):
-    config = replace(TOY_RUN, base=str(toy_base), steps=1)
-    grid = run(config, data, tmp_path / "grid").adapter
-    other = run(replace(config, seed=1), data, tmp_path / "other").adapter
-    asked, out = replace(config, grid_adapter=str(grid)), tmp_path / "run"
-    run(asked, data, out)
-    shutil.copy(other, grid)
-    with pytest.raises(InputError, match="another content of the grid adapter; resume needs the same"):
-        run(asked, data, out, resume=True)
-    run(asked, data, out, resume=True, accept_changes=True)
-    grid.unlink()
-    with pytest.raises(InputError, match=r"grid_adapter .* cannot be read \(No such file"):
-        run(asked, data, out, resume=True)
-
-
-def test_a_run_of_an_earlier_version_says_what_it_did_not_note(toy_base, data, tmp_path):
-    config, out = replace(TOY_RUN, base=str(toy_base), steps=1), tmp_path / "run"
-    run(config, data, out)
+        run(config, data, out, resume=True)
 
     def forget(fields: dict[str, Any]) -> None:
         del fields["base_configs"], fields["grid_adapter"]
@@ -125,4 +107,19 @@ def test_a_run_of_an_earlier_version_says_what_it_did_not_note(toy_base, data, t
     with pytest.raises(InputError, match="earlier version, which did not note the base's configuration"):
         run(config, data, out, resume=True)
     run(config, data, out, resume=True, accept_changes=True)
-    run(config, data, out, resume=True)
+    assert read_run(out)["base_configs"] == hash_configs(base)
+
+
+def test_another_grid_adapter_under_the_same_name_is_named(toy_base, data, tmp_path):
+    config = replace(TOY_RUN, base=str(toy_base), steps=1)
+    grid = run(config, data, tmp_path / "grid").adapter
+    asked, out = replace(config, grid_adapter=str(grid)), tmp_path / "run"
+    run(asked, data, out)
+    with safe_open(grid, "pt") as file:
+        words = file.metadata()
+    save_file({k: 2 * v for k, v in load_file(grid).items()}, grid, words)
+    with pytest.raises(InputError, match="another content of the grid adapter; resume needs the same"):
+        run(asked, data, out, resume=True)
+    grid.unlink()
+    with pytest.raises(InputError, match=r"grid_adapter .* cannot be read \(No such file"):
+        run(asked, data, out, resume=True)

@@ -158,7 +158,7 @@ class Canvas:
 
         rows = cache_rows(self.base, self.dataset, TrainConfig(), "train")
         return [
-            {"pixel_values": rows.latents[i].float(), "input_ids": rows.texts.tokens[rows.said[i]]}
+            {"pixel_values": rows.latents(i).float(), "input_ids": rows.texts.tokens[rows.said[i]]}
             for i in range(len(rows))
         ]
 
