@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -190,29 +189,9 @@ def test_two_processes_take_the_steps_of_one(config, data, tmp_path, monkeypatch
     recipe = tmp_path / "recipe.toml"
     words = {k: v for k, v in to_fields(asked).items() if k != "ranks"}
     recipe.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in words.items()))
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-    ]
-    launch += [
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        port,
-        "-m",
-        "tests.two_processes",
-    ]
+    # On a CPU accelerate's own launcher starts one process, however many are asked for.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launch += ["-m", "tests.two_processes"]
     (tmp_path / "shares").mkdir()
     command = [*launch, "train", str(recipe), "--data", str(data), "--out", str(tmp_path / "two"), "--json"]
     root = Path(__file__).parents[1]
