@@ -191,14 +191,12 @@ def _cached(name: str, units: list[range], make: Make, crew: Accelerator | None)
     """
     file = cache_folder() / "latents" / f"{name}.safetensors"
     found = _read(file)
-    if (
-        crew and crew.num_processes > 1
-    ):  # all wait, whatever each has found: the file may come or go meanwhile
+    if crew and crew.num_processes > 1:
         n = min(crew.num_processes, len(units))
         parts = [file.with_suffix(f".{k}-of-{n}.safetensors") for k in range(n)]
         if found is None and crew.process_index < n and _read(parts[crew.process_index]) is None:
             _write(make(units[crew.process_index :: n]), parts[crew.process_index])
-        crew.wait_for_everyone()
+        crew.wait_for_everyone()  # whatever each has found: the file may come or go meanwhile
         if found is None and crew.is_main_process:
             found = _write(_join(parts, units, make), file)
             for part in file.parent.glob(f"{name}.*-of-*"):
@@ -224,10 +222,10 @@ def _join(parts: list[Path], units: list[range], make: Make) -> dict[str, Tensor
 
 def _read(file: Path) -> dict[str, Tensor] | None:
     """A file's tensors by memory map; None where it is not there or cannot be read, which is said."""
-    if not file.is_file():
-        return None
     try:
         return load_file(file)
+    except FileNotFoundError:
+        return None
     except SafetensorError as error:
         warnings.warn(f"{file.name} in the cache cannot be read ({error}): made anew", stacklevel=2)
         return None
