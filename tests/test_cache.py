@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import torch
 
 from lora3d.base import load_base
 from lora3d.cache import Cached, cache_rows
+from lora3d.data_prep.variants import make_variants
 from lora3d.dataset import read_dataset, write_dataset
 from lora3d.progress import split_validation, spread
 from lora3d.recipe import TrainConfig
@@ -97,6 +99,19 @@ def test_a_part_that_is_damaged_or_missing_is_made_anew_and_said(
     with pytest.warns(UserWarning, match=said):
         two(base, dataset, lambda: spoil(next(tmp_path.rglob("*.1-of-2.safetensors"))))
     assert files() == alone[1]
+
+
+def test_variants_stand_beside_the_name_of_their_own_model(base, tmp_path):
+    """Also where the drawings of one model do not follow each other."""
+    one, other = make_rows()[:2]
+    rows = [replace(one, file="a"), replace(other, file="b"), replace(one, id="again", file="a")]
+    data = write_dataset(rows, tmp_path / "data", GRID)
+    made = cache_rows(base, data, TOY_RUN, "train", 1)
+    assert sorted(made.ids[made.own :]) == ["box0~0", "box1~0"]
+    for row in (one, other):
+        tiles = make_variants(row.glb, GRID, 1, TOY_RUN.seed)[0]
+        wanted = base.encode(torch.from_numpy(tiles)).half()
+        assert torch.equal(made.latents(torch.tensor([made.ids.index(f"{row.id}~0")])), wanted)
 
 
 def test_a_part_that_a_killed_run_left_is_taken(base, dataset, alone, tmp_path, monkeypatch):
