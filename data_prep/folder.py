@@ -102,8 +102,7 @@ def prep(
     Args:
         src: a folder of models, or of pictures alone; a manifest (.csv, .jsonl); a Parquet data set; what is
             nothing here: ``procedural:N``, shapes of `data_prep.made`; ``owner/name``, fetched from the Hub.
-        out: the dataset's folder; must not exist, unless it is a dataset and ``overwrite`` is set.
-        grid: which views are rendered.
+        out, grid: the dataset's folder, which is new unless it is a dataset and ``overwrite`` is set; its views.
         license, artist: for assets that state none; an SPDX identifier, a name.
         allow_unlicensed: keeps assets whose licence nobody stated, marked NOASSERTION.
         trigger, caption: words before every caption; a template of those not stated: `data_prep.templates`.
@@ -131,11 +130,8 @@ def prep(
         run = partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb)
         prepared, failed = _prepare_all(tasks, run, progress)
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
-        settings |= {
-            "trigger": trigger or "",
-            "captioner": Path(captioner or "").name,
-            "caption": caption or "",
-        }
+        settings |= {"trigger": trigger or "", "caption": caption or ""}
+        settings["captioner"] = Path(captioner or "").name
         return _write(src, out, grid, found, prepared, failed, settings, overwrite)
 
 
