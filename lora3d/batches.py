@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,13 +16,47 @@ from lora3d.diffusion import logit_normal_times
 from lora3d.progress import slot_weights
 from lora3d.recipe import TrainConfig
 
+Batch = dict[str, Tensor]
 
-def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor]:
+
+def make_batches(
+    rows: Cached, config: TrainConfig, first: int, device: torch.device
+) -> Generator[Batch, None, None]:
+    """The batches of step ``first`` and of all after it.
+
+    On CUDA each is made, and laid into pinned memory, while the step before it runs. A CPU computes the step itself
+    and makes a batch in a thousandth of its time.
+    """
+    if device.type == "cuda":
+        here = torch.cuda.current_device()  # which one that is, each thread says for itself
+
+        def pinned(step: int) -> Batch:
+            with torch.cuda.device(here):
+                return {k: v.pin_memory() for k, v in make_batch(rows, config, step).items()}
+
+        yield from made_ahead(pinned, first)
+    yield from map(partial(make_batch, rows, config), count(first))
+
+
+def made_ahead(make: Callable[[int], Batch], first: int) -> Generator[Batch, None, None]:
+    """make(first), make(first + 1), …, each made by another thread while its forerunner is used.
+
+    What ``make`` raises is raised where its batch is asked for. To be closed, which ends the thread.
+    """
+    with ThreadPoolExecutor(1, "batches") as thread:
+        coming = thread.submit(make, first)
+        for step in count(first + 1):
+            batch = coming.result()
+            coming = thread.submit(make, step)
+            yield batch
+
+
+def make_batch(rows: Cached, config: TrainConfig, step: int) -> Batch:
     """Step ``step``'s batch; a function of (seed, step) and the rows alone.
 
-    Returns ``rows`` (b,), ``noise`` (b, slots, c, h, w), ``t`` (b,), ``silent`` (b,) bool: the sentence is left
-    out, ``known`` (b, slots) bool, ``seen`` (b, 2) as in `Cached` and ``weight`` (b, slots). Rows come in shuffled
-    rounds, so that each is seen equally often; variants take every other place.
+    Returns ``rows`` (b,), ``clean`` and ``noise`` (b, slots, c, h, w), ``t`` (b,), ``silent`` (b,) bool: the sentence
+    is left out, ``known`` (b, slots) bool, ``seen`` (b, 2) as in `Cached` and ``weight`` (b, slots). Rows come in
+    shuffled rounds, so that each is seen equally often; variants take every other place.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     n = config.batch
@@ -33,6 +72,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> dict[str, Tensor
     known = drawn & ~unseen[:, None]
     return {
         "rows": torch.tensor(picked),
+        "clean": rows.latents(picked),
         "noise": noise,
         "t": t,
         # An example with neither would teach only what the base says unasked; a sentence stays then.
@@ -52,6 +92,11 @@ def row_at(position: int, rows: Cached, seed: int) -> int:
         first, n = (rows.own, others) if odd else (0, rows.own)
     lap, place = divmod(position, n)
     return first + int(np.random.default_rng([seed, lap, first]).permutation(n)[place])
+
+
+def mask_seed(config: TrainConfig, step: int, process: int, processes: int) -> int:
+    """What one of several processes draws the masks of LoRA's dropout from: its own in each step."""
+    return (config.seed * 1_000_003 + step) * processes + process
 
 
 def rate_at(step: int, config: TrainConfig) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -117,7 +118,9 @@ def settle_run(out: Path, now: dict[str, Any], then: dict[str, Any] | None, *, a
                 "adapter's content: whether they are the same now cannot be told. If they are say --accept-changes; "
                 "else name another folder"
             )
-    write_atomically(out / "recipe.json", (json.dumps(now, indent=1) + "\n").encode())
+    data = (json.dumps(now, indent=1) + "\n").encode()
+    with room_for("recipe.json", out, len(data)):
+        write_atomically(out / "recipe.json", data)
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -128,7 +131,8 @@ def checkpoints(out: Path) -> list[Path]:
 def save_checkpoint(out: Path, state: State, keep: int) -> None:
     """One folder a checkpoint, complete and synced before it gets its name; the newest ``keep`` stay.
 
-    Raises InputError where it cannot be written, saying how much room it needs; older ones stay then.
+    The log is synced first: it has the steps of every checkpoint. Raises InputError where something cannot be
+    written, see `room_for`; older ones stay then.
     """
     for p in (*state.parameters, *state.average):
         if not torch.isfinite(p).all():
@@ -146,24 +150,37 @@ def save_checkpoint(out: Path, state: State, keep: int) -> None:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     try:
-        if final.exists():
-            _remove(final)
-        temporary.mkdir(parents=True)
-        write_atomically(temporary / "state.safetensors", data)
-        write_atomically(temporary / "state.json", json.dumps(note).encode())
-        temporary.rename(final)
-        _sync(folder)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        older = checkpoints(out)
-        kept = f"{older[-1].name} is kept" if older else "there is no older one"
-        raise InputError(
-            f"no checkpoint of step {state.step} could be written ({error.strerror}): it needs "
-            f"{len(data) / 2**20:.1f} MiB, {shutil.disk_usage(out).free / 2**20:.1f} MiB are free at {out}; {kept}. "
-            "Make room and say --resume"
-        ) from error
+        with room_for(f"checkpoint of step {state.step}", out, len(data)):
+            with (out / "train.log.jsonl").open("ab") as log:
+                os.fsync(log.fileno())
+            temporary.mkdir(parents=True)
+            write_atomically(temporary / "state.safetensors", data)
+            write_atomically(temporary / "state.json", json.dumps(note).encode())
+            if final.exists():
+                _remove(final)
+            temporary.rename(final)
+            _sync(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # still there where that failed
     for old in checkpoints(out)[:-keep]:
         _remove(old)
+
+
+@contextmanager
+def room_for(what: str, out: Path, size: int) -> Iterator[None]:
+    """Around what writes ``size`` bytes into a run's folder.
+
+    Raises InputError where they cannot be written, saying how much room is needed and free and which checkpoint stays.
+    """
+    try:
+        yield
+    except OSError as error:
+        older = checkpoints(out)
+        kept = f"{older[-1].name} is kept" if older else "there is no checkpoint yet"
+        raise InputError(
+            f"no {what} could be written ({error.strerror or error}): it needs {math.ceil(size / 2**20 * 10) / 10} "
+            f"MiB, {shutil.disk_usage(out).free / 2**20:.1f} MiB are free at {out}; {kept}. Make room and say --resume"
+        ) from error
 
 
 def load_checkpoint(out: Path, state: State, report: Callable[[str], None]) -> None:
@@ -171,7 +188,7 @@ def load_checkpoint(out: Path, state: State, report: Callable[[str], None]) -> N
 
     A damaged one is named to ``report`` and passed over. Raises InputError where all are.
     """
-    found = checkpoints(out)
+    found, reason = checkpoints(out), ""
     for folder in reversed(found):
         try:
             data = (folder / "state.safetensors").read_bytes()
@@ -181,13 +198,15 @@ def load_checkpoint(out: Path, state: State, report: Callable[[str], None]) -> N
             _restore(state, safetensors.torch.load(data), note)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             report(f"checkpoint {folder} is damaged ({error}); the one before it is taken")
+            reason = reason or str(error)
             continue
         except RuntimeError as error:
             raise InputError(f"checkpoint {folder} does not fit the recipe: {error}") from error
         return
     if found:
         raise InputError(
-            f"all {len(found)} checkpoints in {out / 'checkpoints'} are damaged; remove them to start anew"
+            f"all {len(found)} checkpoints in {out / 'checkpoints'} (the newest: {reason}) are damaged; remove them to "
+            "start anew"
         )
 
 
@@ -249,7 +268,18 @@ def trim_log(out: Path, step: int) -> None:
     if (out / "train.log.jsonl").exists():
         kept = [record for record in read_log(out) if record["step"] <= step]
         text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_atomically(out / "train.log.jsonl", text.encode())
+        with room_for("train.log.jsonl", out, len(text)):
+            write_atomically(out / "train.log.jsonl", text.encode())
+
+
+def append_log(out: Path, record: dict[str, Any]) -> None:
+    """Adds a record to train.log.jsonl. Raises InputError where it cannot be written, see `room_for`."""
+    line = json.dumps(record) + "\n"
+    with (
+        room_for("line of train.log.jsonl", out, len(line)),
+        (out / "train.log.jsonl").open("a", encoding="utf-8") as log,
+    ):
+        log.write(line)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Apart from `lora3d.progress`, for a training that never looks need not load what
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import numpy as np
 import torch
@@ -23,15 +23,14 @@ PALETTE_ROWS = 16
 
 
 @torch.no_grad()
-def save_samples(
-    base: Base, rows: Cached, trained: Cached, path: Path, dtype: torch.dtype
-) -> tuple[list[str], dict[str, float]]:
-    """Grids for the rows' drawings from fixed seeds, one below the other, the truth beside each.
+def draw_samples(
+    base: Base, rows: Cached, trained: Cached, dtype: torch.dtype
+) -> tuple[bytes, list[str], dict[str, float]]:
+    """Grids for the rows' drawings from fixed seeds, one below the other, the truth beside each: a PNG's bytes.
 
-    Returns a line for each sample that copies, whose views lie much nearer to one of ``trained`` than to its truth;
-    and `score_samples`.
+    Returns also a line for each sample that copies, whose views lie much nearer to one of ``trained`` than to its
+    truth; and `score_samples`.
     """
-    path.parent.mkdir(exist_ok=True)
     clean = rows.latents().to(base.device, torch.float32)
     known = torch.tensor([s.startswith("reference") for s in rows.slots], device=base.device)
     text = text_of(base, rows, rows.said)
@@ -43,7 +42,8 @@ def save_samples(
     both = [
         np.concatenate([pack(base.grid, x) for x in pair], axis=1) for pair in zip(shown, true, strict=True)
     ]
-    to_image(np.concatenate(both)).save(path)
+    picture = io.BytesIO()
+    to_image(np.concatenate(both)).save(picture, "PNG")
     own = trained.latents(slice(trained.own)).to(base.device, torch.float32)[:, ~known].flatten(1)
     views = made[:, ~known].flatten(1)
     distance = torch.cdist(views, own)
@@ -54,7 +54,8 @@ def save_samples(
         if distance[i].min() < 0.5 * off[i]
     ]
     few = trained.latents(slice(0, trained.own, -(-trained.own // PALETTE_ROWS)))
-    return copies, score_samples(base.grid, shown, true, np.stack([_tiles(base, x) for x in few]))
+    scores = score_samples(base.grid, shown, true, np.stack([_tiles(base, x) for x in few]))
+    return picture.getvalue(), copies, scores
 
 
 def _tiles(base: Base, latents: Tensor) -> Array:

@@ -5,17 +5,15 @@ takes. What lies in the run's folder: ``adapter.safetensors`` (the result), ``re
 ``train.log.jsonl``, ``checkpoints/``, ``samples/``.
 
 ``accelerate launch -m lora3d train …`` shares each batch out among processes. All hold the same adapter; gradients
-are summed, so that N processes take the steps of one. Only the main one writes the run's folder.
+are summed, so that N processes take the steps of one, but for the masks of LoRA's dropout, which each draws for its
+own examples. Only the main one writes the run's folder.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,15 +25,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lora3d.adapter import load_adapter, set_dropout, without
+from lora3d.adapter_formats import write_atomically
 from lora3d.base import Base, load_base
-from lora3d.base.text import Text
-from lora3d.batches import make_batch, rate_at
+from lora3d.batches import Batch, make_batches, mask_seed, rate_at
 from lora3d.cache import Cached, cache_rows, text_of
 from lora3d.checkpoint import (
     load_checkpoint,
     made_of,
     read_log,
     read_run,
+    room_for,
     run_folder,
     save_checkpoint,
     settle_run,
@@ -57,50 +56,12 @@ from lora3d.progress import (
     spread,
     start_tracker,
 )
-from lora3d.proof import make_card, save_proved, sound_effect
+from lora3d.proof import finish, keep_last_good, sound_effect
 from lora3d.recipe import TrainConfig
-from lora3d.state import State, averaged, is_finished, keep_best, prepare, put_in_place, update_average
+from lora3d.run import Run, TrainResult, note, warn
+from lora3d.state import averaged, is_finished, keep_best, prepare, update_average
 
 WATCHED = 16
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The adapter's file, and the numbers of the step that it is of; ``loss`` is None where the log of it is gone."""
-
-    adapter: Path
-    steps: int
-    kept_step: int
-    loss: float | None
-    validation: float | None
-    held_out: float | None
-    seconds: float
-    examples_per_second: float
-
-
-@dataclass
-class Run:
-    """What a run is made of; `State` is what changes in it.
-
-    ``validation``, ``probe`` and ``held_out`` are looked at only: models kept aside, some trained on, the test side.
-    ``before`` is the `effect` of no adapter, asked with ``said``.
-    """
-
-    config: TrainConfig
-    dataset: Dataset
-    base: Base
-    crew: Accelerator
-    dtype: torch.dtype
-    rows: Cached
-    validation: Cached
-    probe: Cached
-    held_out: Cached
-    said: Text | None
-    before: Tensor
-    state: State
-    out: Path
-    report: Callable[[str], None]
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -127,11 +88,14 @@ def train(
     with run_folder(out, resume) if crew.is_main_process else nullcontext():
         crew.wait_for_everyone()
         run = set_up(config, data, out, crew, accept_changes, report)
-        load_checkpoint(out, run.state, report)
+        damaged: list[str] = []
+        load_checkpoint(out, run.state, damaged.append)
         if crew.is_main_process:
             trim_log(out, run.state.step or -1)  # without a checkpoint nothing of it holds
         crew.wait_for_everyone()
         run.history = read_log(out)
+        for text in damaged:
+            warn(run, text)
         seconds, first = take_steps(run, progress)
         return finish(run, seconds, (run.state.step - first) * config.batch)
 
@@ -199,20 +163,14 @@ def take_steps(run: Run, progress: bool) -> tuple[float, int]:
     config, state, main = run.config, run.state, run.crew.is_main_process
     first, started = state.step, time.monotonic()
     bar = tqdm(total=config.steps, initial=first, disable=not progress, unit="step", dynamic_ncols=True)
-    log = (run.out / "train.log.jsonl").open("a", encoding="utf-8") if main else None
-    with bar, stoppable() as asked, log or nullcontext(), start_tracker(config, run.out, main) as track:
-
-        def note(record: dict[str, Any]) -> None:
-            run.history.append(record)
-            track(record)
-            if log is not None:
-                log.write(json.dumps(record) + "\n")
-                log.flush()
-
+    batches = make_batches(run.rows, config, first, run.crew.device)
+    with bar, stoppable() as asked, closing(batches), start_tracker(config, run.out, main) as track:
         if not state.step and len(run.validation):
-            note({"step": 0, **look(run)})
+            record = {"step": 0, **look(run)}
+            note(run, record)
+            track(record)
         while not is_finished(state, config):
-            record = take_step(run, asked())
+            record = take_step(run, next(batches), asked())
             stop = record.pop("asked")
             bar.update()
             bar.set_postfix(loss=mean_loss([*run.history[-19:], record], state.step))
@@ -225,14 +183,15 @@ def take_steps(run: Run, progress: bool) -> tuple[float, int]:
                 picture, scores = make_samples(run, run.held_out, f"step-{state.step:06}")
                 record |= scores
                 track({"step": state.step, "samples": picture})
-            note(record | {"seconds": round(time.monotonic() - started, 3)})
+            record["seconds"] = round(time.monotonic() - started, 3)
+            note(run, record)
+            track(record)
             warning = overfit(run.history) if "validation" in record else None
             if warning:
-                run.report(warning)
+                warn(run, warning)
             ends = is_finished(state, config) or stop
             saves = ends or (config.checkpoint_every and state.step % config.checkpoint_every == 0)
-            if log is not None and saves:
-                os.fsync(log.fileno())
+            if main and saves:
                 save_checkpoint(run.out, state, config.keep)
             if stop and not is_finished(state, config):
                 raise InputError(
@@ -242,22 +201,23 @@ def take_steps(run: Run, progress: bool) -> tuple[float, int]:
     return time.monotonic() - started, first
 
 
-def take_step(run: Run, asked: bool = False) -> dict[str, Any]:
-    """One step of the optimiser and the average; what to log of it. Raises InputError for a loss that is no number.
+def take_step(run: Run, batch: Batch, asked: bool = False) -> dict[str, Any]:
+    """One step of the optimiser and the average; what to log of it. Raises InputError for a loss that is no number,
+    with what was good before it saved.
 
     asked: whether this process was asked to stop; the record says whether any was.
     """
     config, state, crew = run.config, run.state, run.crew
-    batch = make_batch(run.rows, config, state.step)
     if config.dropout:
-        torch.manual_seed(config.seed * 1_000_003 + state.step)
+        torch.manual_seed(mask_seed(config, state.step, crew.process_index, crew.num_processes))
         set_dropout(run.base, True)
     share = range(config.batch)[crew.process_index :: crew.num_processes]
     size = config.micro_batch or config.batch
     sums = torch.tensor([0.0, float(asked)], device=crew.device)
     for start in range(0, len(share), size):
-        part = torch.tensor(share[start : start + size])
-        loss = example_losses(run, {k: v[part] for k, v in batch.items()}).sum() / config.batch
+        part = share[start : start + size]
+        some = slice(part.start, part.stop, part.step)  # a view: what is pinned stays pinned
+        loss = example_losses(run, {k: v[some] for k, v in batch.items()}).sum() / config.batch
         loss.backward()
         sums[0] += loss.detach()
     if config.dropout:
@@ -267,9 +227,11 @@ def take_step(run: Run, asked: bool = False) -> dict[str, Any]:
     norm = nn.utils.clip_grad_norm_(state.parameters, config.clip)
     if not torch.isfinite(sums[0]) or not torch.isfinite(norm):
         names = ", ".join(run.rows.ids[i] for i in batch["rows"].tolist())
+        kept = keep_last_good(run)
+        crew.wait_for_everyone()  # a launcher ends all processes once one has failed
         raise InputError(
             f"the loss is {sums[0].item():g} (gradient {norm.item():g}) at step {state.step}; the batch was {names}. "
-            "Nothing of this step was saved; lower learning_rate or look at these assets"
+            f"{kept}. Lower learning_rate or look at these assets"
         )
     for group in state.optimiser.param_groups:
         group["lr"] = config.learning_rate * group["times"] * rate_at(state.step, config)
@@ -290,16 +252,18 @@ def add_up(crew: Accelerator, parameters: list[Tensor], sums: Tensor) -> Tensor:
     return whole[: len(sums)]
 
 
-def example_losses(run: Run, batch: dict[str, Tensor]) -> Tensor:
+def example_losses(run: Run, batch: Batch) -> Tensor:
     """The losses (b,) of a batch of `make_batch`, on the base's device.
 
     With ``prior``, w times the distance from what the network says without the adapter to the same grids under
     their captions without the trigger is added (after Ruiz et al. 2023, eq. 2, whose base draws its own pictures).
     """
     base, rows, config = run.base, run.rows, run.config
-    here = {k: v.to(base.device) for k, v in batch.items() if k not in ("rows", "silent")}
-    index = batch["rows"]
-    clean = rows.latents(index).to(base.device, torch.float32)
+    pinned = base.device.type == "cuda"
+    here = {
+        k: v.to(base.device, non_blocking=pinned) for k, v in batch.items() if k not in ("rows", "silent")
+    }
+    index, clean = batch["rows"], here["clean"].float()
     alpha, sigma = base.levels(here["t"])
     noisy = torch.where(here["known"][:, :, None, None, None], clean, mix(clean, here["noise"], alpha, sigma))
 
@@ -348,51 +312,19 @@ def look_at(run: Run, rows: Cached) -> float:
 @torch.compiler.set_stance("force_eager")
 def make_samples(run: Run, rows: Cached, name: str) -> tuple[Path, dict[str, float]]:
     """Sample grids of the averaged adapter for the first drawings: the picture's file, and their scores."""
-    from lora3d.samples import save_samples
+    from lora3d.samples import draw_samples
 
     path = run.out / "samples" / f"{name}.png"
     few = rows.pick(list(range(min(4, len(rows)))))
     with averaged(run.state):
-        copies, scores = save_samples(run.base, few, run.rows, path, run.dtype)
+        picture, copies, scores = draw_samples(run.base, few, run.rows, run.dtype)
+    with room_for("sample grid", run.out, len(picture)):
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, picture)
     for line in copies:
-        run.report(f"step {run.state.step}: {line}")
+        warn(run, f"step {run.state.step}: {line}")
     run.base.release()
     return path, scores
-
-
-@torch.compiler.set_stance("force_eager")
-def finish(run: Run, seconds: float, examples: int) -> TrainResult:
-    """Saves the adapter of the best step, or of the last one's average where nothing was kept aside."""
-    config, state = run.config, run.state
-    adapter = run.out / "adapter.safetensors"
-    kept, step = (state.best, state.best_step) if state.best_step else (state.average, state.step)
-    looks = {r["step"]: r for r in run.history if "validation" in r}
-    validation = looks[step]["validation"] if state.best_step and step in looks else None
-    loss, held_out = mean_loss(run.history, step), None
-    rate = examples / max(seconds, 1e-9)
-    if not run.crew.is_main_process:
-        return TrainResult(adapter, state.step, step, loss, validation, held_out, seconds, rate)
-    put_in_place(state, kept)
-    if len(run.held_out):
-        held_out = fixed_loss(run.base, run.held_out, config, run.dtype)
-    metrics = {
-        "steps": step,
-        "examples": step * config.batch,
-        "loss": loss,
-        "validation_loss": validation,
-        "held_out_loss": held_out,
-    }
-    card = make_card(config, run.dataset, run.base, metrics)
-    save_proved(adapter, run.base, card, run.before, run.said)
-    if state.best_step and 0 in looks and state.best_loss >= (first := merit(looks[0], config.stop_on)):
-        run.report(
-            f"on the models kept aside the adapter ({config.stop_on} {abs(state.best_loss):.4f}) is no better than "
-            f"the base ({abs(first):.4f}): lower learning_rate, or give it more models"
-        )
-    size = os.path.getsize(adapter) / 2**20
-    said = "loss not known: train.log.jsonl is gone" if loss is None else f"loss {loss:.4f}"
-    run.report(f"{adapter}: step {step} of {state.step}, {size:.1f} MiB, {said}")
-    return TrainResult(adapter, state.step, step, loss, validation, held_out, seconds, rate)
 
 
 def _due(step: int, every: int, config: TrainConfig) -> bool:

@@ -12,10 +12,11 @@ import torch
 
 from lora3d.base.text import Text
 from lora3d.cache import Cached
+from lora3d.checkpoint import read_log
 from lora3d.metrics import PSNR_LIMIT
 from lora3d.progress import mean_loss, merit, overfit, split_validation, spread
 from lora3d.recipe import TrainConfig
-from lora3d.samples import score_samples
+from lora3d.samples import draw_samples, score_samples
 from lora3d.state import is_finished, keep_best, new_state
 from lora3d.train import train
 from tests.test_train import GRID, config, dataset, make_rows, quiet  # noqa: F401
@@ -153,6 +154,29 @@ def test_a_run_stops_by_models_kept_aside_and_keeps_its_best_step(stopped):
     assert result.kept_step == best and result.validation == looks[best]
     assert result.steps == best + 6 < asked.steps and log[0]["step"] == 0
     assert result.held_out is not None
+
+
+def test_what_a_run_warned_of_stands_in_its_log_and_its_result(stopped):
+    out, result, _, said = stopped
+    logged = [r["warning"] for r in read_log(out) if "warning" in r]
+    assert logged and tuple(logged) == result.warnings and set(logged) < set(said)
+    assert "no better than the base" in logged[-1]
+
+
+def test_over_fitting_and_copies_are_warned_of_at_their_steps(config, dataset, tmp_path, monkeypatch):  # noqa: F811
+    """Two steps learn nothing by heart, so both are made up."""
+
+    def copying(*given):
+        picture, _, scores = draw_samples(*given)
+        return picture, ["the sample for 'box7' is a copy of 'box0'"], scores
+
+    monkeypatch.setattr("lora3d.samples.draw_samples", copying)
+    monkeypatch.setattr("lora3d.train.overfit", lambda history: f"over-fit at {history[-1]['step']}")
+    asked = replace(config, steps=2, sample_every=2, validation_share=0.3, validate_every=1)
+    quiet(asked, dataset, tmp_path / "run")
+    logged = [(r["step"], r["warning"]) for r in read_log(tmp_path / "run") if "warning" in r]
+    copied = (2, "step 2: the sample for 'box7' is a copy of 'box0'")
+    assert logged[:3] == [(1, "over-fit at 1"), copied, (2, "over-fit at 2")]
 
 
 def test_a_run_that_stopped_early_resumes_to_the_same_bytes(stopped, dataset):  # noqa: F811

@@ -13,10 +13,10 @@ import torch
 from lora3d.adapter import verify
 from lora3d.adapter_publish import publish
 from lora3d.base.text import Text
-from lora3d.batches import make_batch, rate_at
+from lora3d.batches import made_ahead, make_batch, make_batches, mask_seed, rate_at
 from lora3d.cache import Cached
 from lora3d.card import read_card
-from lora3d.checkpoint import run_folder
+from lora3d.checkpoint import checkpoints, run_folder
 from lora3d.cli import main
 from lora3d.dataset import Row, write_dataset
 from lora3d.drawing import fit_reference
@@ -26,7 +26,7 @@ from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
 from lora3d.recipe import TrainConfig
 from lora3d.render import render_tiles
-from lora3d.train import train
+from lora3d.train import example_losses, train
 from tests.conftest import make_box
 
 GRID = PRESETS["box6"]
@@ -164,11 +164,38 @@ def test_a_dataset_of_another_grid_is_refused_with_both_names(config, tmp_path):
         quiet(config, tmp_path / "data", tmp_path / "run")
 
 
-def test_a_loss_that_is_not_finite_names_step_and_assets_and_saves_nothing(config, dataset, tmp_path):
+def test_a_loss_that_is_not_finite_names_step_and_assets_and_keeps_no_adapter_that_is_unsound(
+    config, dataset, tmp_path
+):
     wild = replace(config, learning_rate=1e30, warmup=1, clip=1e30)
-    with pytest.raises(InputError, match=r"at step \d+; the batch was box\d"):
+    with pytest.raises(InputError, match=r"at step \d+; the batch was box\d.*learnt before it is not kept"):
         quiet(wild, dataset, tmp_path / "run")
-    assert not (tmp_path / "run" / "adapter.safetensors").exists()
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"recipe.json", "train.log.jsonl", ".lock"}
+
+
+@pytest.mark.parametrize("broken", [0, 6])
+def test_what_was_learnt_before_a_loss_that_is_not_finite_is_kept(
+    run, config, dataset, tmp_path, monkeypatch, broken
+):
+    """Its adapter loads and does something, and the run goes on from there to the bytes of an undisturbed one."""
+    out = tmp_path / "run"
+
+    def spoilt(run, batch):
+        return example_losses(run, batch) * (torch.nan if run.state.step == broken else 1.0)
+
+    monkeypatch.setattr("lora3d.train.example_losses", spoilt)
+    kept = "Nothing was learnt" if not broken else "is kept: .*adapter.last-good.safetensors and a checkpoint"
+    with pytest.raises(InputError, match=rf"loss is nan .*at step {broken}; .*{kept}"):
+        quiet(config, dataset, out)
+    good = out / "adapter.last-good.safetensors"
+    assert [c.name for c in checkpoints(out)] == (["step-00000004", "step-00000006"] if broken else [])
+    assert good.exists() == bool(broken) and not list(out.glob("*.unproved"))
+    if broken:
+        assert verify(good, config.base)["largest_change"] > 0
+        assert read_card(good).metrics["steps"] == broken
+        monkeypatch.undo()
+        assert quiet(config, dataset, out, resume=True).adapter.read_bytes() == run[1].adapter.read_bytes()
 
 
 def test_every_row_is_seen_equally_often(config):
@@ -183,6 +210,27 @@ def test_a_batch_depends_on_seed_and_step_alone(config):
     first, again, next_one = (make_batch(rows, config, step) for step in (5, 5, 6))
     assert all(torch.equal(first[k].nan_to_num(-1), again[k].nan_to_num(-1)) for k in first)
     assert not torch.equal(first["noise"], next_one["noise"])
+
+
+def test_batches_made_ahead_are_those_of_their_steps_and_its_faults_come_when_due(config):
+    rows = blank_rows(3)
+
+    def make(step):
+        if step == 8:
+            raise InputError("row 2 cannot be read")
+        return make_batch(rows, config, step)
+
+    ahead, plain = made_ahead(make, 5), make_batches(rows, config, 5, torch.device("cpu"))
+    for _ in range(3):
+        one, two = next(ahead), next(plain)
+        assert all(torch.equal(one[k].nan_to_num(-1), two[k].nan_to_num(-1)) for k in one | two)
+    with pytest.raises(InputError, match="row 2 cannot be read"):
+        next(ahead)
+
+
+def test_no_two_processes_or_steps_draw_dropout_from_one_seed(config):
+    seeds = {mask_seed(config, step, i, 3) for step in range(20) for i in range(3)}
+    assert len(seeds) == 60
 
 
 def test_what_is_given_counts_nothing_and_one_of_drawing_and_sentence_stays(config):

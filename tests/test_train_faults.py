@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -12,17 +13,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lora3d.batches import made_ahead, make_batch
 from lora3d.card import read_card
-from lora3d.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from lora3d.checkpoint import checkpoints, load_checkpoint, read_log, save_checkpoint, trim_log
+from lora3d.cli import main
 from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
-from lora3d.recipe import TrainConfig
+from lora3d.recipe import TrainConfig, to_fields
 from lora3d.state import new_state
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
@@ -102,19 +106,84 @@ def test_two_leave_at_once_and_corrupt_nothing(whole, tmp_path):
     assert again.read_bytes() == run(slow, top / "data", tmp_path / "other").read_bytes()
 
 
-def test_a_full_disk_is_named_with_what_is_needed_and_the_older_checkpoint_stays(whole, stopped):
+FULL = 20_000
+
+
+def grow_log(out: Path) -> None:
+    """Lets the log up to the checkpoint end just below the limit."""
+    trim_log(out, 6)
+    with (out / "train.log.jsonl").open("a") as log:
+        room = FULL - 10 - log.tell() - len(json.dumps({"step": 0, "filler": ""}) + "\n")
+        log.write(json.dumps({"step": 0, "filler": "x" * room}) + "\n")
+
+
+def finish_steps(out: Path) -> None:
+    """Leaves only the adapter to be written."""
+    shutil.copytree(out.parent / "last", out / "checkpoints" / "step-00000008")
+
+
+@pytest.mark.parametrize(
+    ("what", "limit", "prepare", "change"),
+    [
+        ("checkpoint of step 8", FULL, lambda out: None, {}),
+        ("line of train.log.jsonl", FULL, grow_log, {}),
+        ("adapter.safetensors", FULL, finish_steps, {}),
+        ("recipe.json", 500, lambda out: None, {}),
+        ("sample grid", FULL, lambda out: None, {"sample_every": 1}),
+    ],
+)
+def test_a_full_disk_is_named_with_what_is_needed_and_the_older_checkpoint_stays(
+    whole, tmp_path, what, limit, prepare, change
+):
     """A limit on the size of files fails as a full disk does: in the middle of a write."""
     top, config, adapter = whole
-    before = {f: f.read_bytes() for f in checkpoints(stopped)[-1].iterdir()}
+    out = shutil.copytree(top / "whole", tmp_path / "run")
+    (out / "adapter.safetensors").unlink()
+    checkpoints(out)[-1].rename(tmp_path / "last")
+    prepare(out)
+    stays = checkpoints(out)[-1]
+    before = {f: f.read_bytes() for f in stays.iterdir()}
+    named = rf"^no {what} could be.*needs \d+\.\d MiB, \d+\.\d MiB are free.*{stays.name} is kept.*--resume$"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        with pytest.raises(InputError, match=r"no checkpoint of step.*needs \d.*MiB.*step-0000000\d is kept"):
-            run(config, top / "data", stopped, resume=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        with pytest.raises(InputError, match=named):
+            run(replace(config, **change), top / "data", out, resume=True, accept_changes=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert {f: f.read_bytes() for f in checkpoints(stopped)[-1].iterdir()} == before
-    assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
+    assert {f: f.read_bytes() for f in checkpoints(out)[-1].iterdir()} == before
+    assert not [path for path in out.rglob("*") if "tmp" in path.name]
+    assert run(config, top / "data", out, resume=True, accept_changes=True).read_bytes() == adapter
+
+
+def test_a_warning_stands_once_in_the_log_and_in_what_a_script_reads(whole, tmp_path, capsys):
+    top, config, _ = whole
+    out = shutil.copytree(top / "whole", tmp_path / "run")
+    (checkpoints(out)[-1] / "state.safetensors").write_bytes(b"cut")
+    recipe = tmp_path / "recipe.toml"
+    words = {k: v for k, v in to_fields(config).items() if k != "ranks"}
+    recipe.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in words.items()))
+    asked = ["train", str(recipe), "--data", str(top / "data"), "--out", str(out), "--resume", "--json"]
+    for _ in range(2):
+        assert main(asked) == 0
+        (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+        assert "step-00000008 is damaged" in warning
+        assert [r for r in read_log(out) if "warning" in r] == [{"step": 6, "warning": warning}]
+
+
+def test_with_batches_made_ahead_ctrl_c_and_the_adapter_are_the_same(whole, tmp_path, monkeypatch):
+    """On a CPU none are; the thread is the one that a card's batches are made in."""
+    top, config, adapter = whole
+    out = tmp_path / "run"
+    monkeypatch.setattr(
+        "lora3d.train.make_batches",
+        lambda rows, config, first, device: made_ahead(partial(make_batch, rows, config), first),
+    )
+    when(lambda: steps_logged(out) >= 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(InputError, match="stopped as asked after step"):
+        run(config, top / "data", out)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+    assert run(config, top / "data", out, resume=True).read_bytes() == adapter
 
 
 def test_a_truncated_checkpoint_is_named_and_the_one_before_it_taken(whole, tmp_path):
