@@ -2,7 +2,7 @@
 
 Everything random is drawn from (seed, step), so a resumed run takes the very steps that an undisturbed one
 takes. What lies in the run's folder: ``adapter.safetensors`` (the result), ``recipe.json``,
-``train.log.jsonl``, ``checkpoints/``, ``samples/``.
+``train.log.jsonl``, ``checkpoints/``, ``samples/``; ``adapter.last-good.safetensors`` where a loss was not finite.
 
 ``accelerate launch -m lora3d train …`` shares each batch out among processes. All hold the same adapter; gradients
 are summed, so that N processes take the steps of one, but for the masks of LoRA's dropout, which each draws for its
