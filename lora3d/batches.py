@@ -72,7 +72,7 @@ def make_batch(rows: Cached, config: TrainConfig, step: int) -> Batch:
     known = drawn & ~unseen[:, None]
     return {
         "rows": torch.tensor(picked),
-        "clean": rows.latents(picked),
+        "clean": rows.latents(torch.tensor(picked)),
         "noise": noise,
         "t": t,
         # An example with neither would teach only what the base says unasked; a sentence stays then.

@@ -134,7 +134,7 @@ def cache_rows(
     texts = _cached(mark + "-texts", _units(0, len(different), BATCH), embed, crew)
     latents, seen = torch.zeros(0, *base.latent_shape, dtype=torch.half), torch.zeros(0, 2)
     if own:
-        what: list[str | int] = [dataset.content_hash, *source, split]
+        what: list[Any] = [dataset.content_hash, *source, split]
         what += [variants, config.seed, *config.variant_styles] if variants else []
         units = _units(0, len(own), BATCH) + _units(len(own), len(ids), variants or 1)
 
