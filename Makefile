@@ -28,7 +28,7 @@ $(EXTRAS)/installed: .venv/installed
 	$(PYTHON) -m venv $(EXTRAS)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> $$($(EXTRAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/whole.pth
-	$(EXTRAS)/bin/pip install --quiet -c constraints.txt -e '.[8bit,matting,meshopt,ray,wandb]' onnx
+	$(EXTRAS)/bin/pip install --quiet -c constraints.txt -e '.[8bit,matting,meshopt,ray,tensorboard,wandb]' onnx
 	touch $@
 
 # Two files at a time, a thread each (tests/conftest.py).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -10,8 +11,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from lora3d.adapter import attach, effect, scales, set_dropout, trained_modules
@@ -166,6 +169,23 @@ def test_wandb_needs_no_account_and_is_given_losses_and_samples(config, data, tm
     assert noted and noted[0].stat().st_size > 1000
     pictures = list((tmp_path / "run").glob("wandb/offline-run-*/files/media/images/*.png"))
     assert len(pictures) == 1
+
+
+@pytest.mark.extra
+def test_tensorboard_is_given_the_logs_losses_and_the_samples_pixels(config, data, tmp_path):
+    """Both are read back from the event file."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    run(replace(config, steps=2, sample_every=2, tracker="tensorboard"), data, out)
+    noted = EventAccumulator(str(out / "lora3d")).Reload()
+    assert [x.step for x in noted.Scalars("loss")] == [1, 2]
+    assert [x.value for x in noted.Scalars("loss")] == pytest.approx(losses(out), rel=1e-6)  # float32 there
+    (picture,) = noted.Images("samples")
+    with Image.open(out / "samples" / "step-000002.png") as made:
+        assert picture.step == 2
+        assert np.array_equal(Image.open(io.BytesIO(picture.encoded_image_string)), made.convert("RGB"))
 
 
 def test_a_tracker_that_is_not_installed_is_named(config, data, tmp_path, monkeypatch):
