@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from lora3d.base import load_base
 from lora3d.base.text import Text
-from lora3d.cache import Cached
+from lora3d.cache import Cached, cache_rows
 from lora3d.checkpoint import read_log
+from lora3d.dataset import read_dataset, write_dataset
 from lora3d.metrics import PSNR_LIMIT
 from lora3d.progress import mean_loss, merit, overfit, split_validation, spread
 from lora3d.recipe import TrainConfig
@@ -137,7 +139,7 @@ def test_the_mean_loss_is_of_the_steps_before_the_one_that_is_kept():
 
 @pytest.fixture(scope="module")
 def stopped(config, dataset, tmp_path_factory):  # noqa: F811
-    """A run that over-fits at once: a rate far too high, a look at every other step."""
+    """A run that soon gets no better: a rate far too high, a look at every other step."""
     asked = replace(
         config, steps=80, learning_rate=0.1, validation_share=0.3, validate_every=2, patience=3, ema=0
     )
@@ -185,3 +187,21 @@ def test_a_run_that_stopped_early_resumes_to_the_same_bytes(stopped, dataset):  
     result.adapter.unlink()
     again = quiet(asked, dataset, out, resume=True)
     assert again.steps == result.steps and again.adapter.read_bytes() == before
+
+
+def test_a_run_that_learns_its_models_and_unlearns_those_kept_aside_says_so_once(config, dataset, tmp_path):  # noqa: F811
+    """Those kept aside are the negatives of what is trained on: what is learnt of one is wrong of the other."""
+    asked = replace(
+        config, steps=12, learning_rate=0.005, variants=0, validation_share=0.3, validate_every=4, ema=0
+    )
+    known = read_dataset(dataset)
+    aside = split_validation(cache_rows(load_base(config.base), known, asked, "train"), known, asked)[1].ids
+    rows = [
+        replace(row, tiles=1 - row.tiles, content_hash="") if row.id in aside else row for row in make_rows()
+    ]
+    write_dataset(rows, tmp_path / "data", GRID)
+    said: list[str] = []
+    result = train(asked, tmp_path / "data", tmp_path / "run", progress=False, report=said.append)
+    warnings = [line for line in said if line.startswith("over-fit since step 4:")]
+    assert result.kept_step == 4 and len(warnings) == 1 == sum("over-fit" in line for line in said)
+    assert "the adapter of step 4 is kept" in warnings[0]

@@ -46,8 +46,10 @@ TOY_RUN = TrainConfig(
     device="cpu",
     precision="fp32",
 )
-FAMILIES = ("sd15", "sd21", "sdxl", "sd3", "sd3_without_t5")
+FAMILIES = ("sd15", "sd21", "sdxl", "sd3", "sd3_without_t5", "sd35")
 WIDTH = 16
+# What tells 3.5's transformer from 3's: 3.5 large has the first, 3.5 medium both.
+SD35: dict[str, Any] = {"qk_norm": "rms_norm", "dual_attention_layers": (0,)}
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 UNET: dict[str, Any] = {
     "block_out_channels": (8, 16),
@@ -72,7 +74,9 @@ def save_toy(family: str, folder: Path) -> Path:
 def _make(family: str) -> Any:
     if family == "sdxl":
         return _sdxl()
-    return _sd3(family == "sd3") if family.startswith("sd3") else _sd(family == "sd21")
+    if family == "sd35":
+        return _sd3(True, SD35)
+    return _sd3(family == "sd3", {}) if family.startswith("sd3") else _sd(family == "sd21")
 
 
 def _sd(v: bool) -> StableDiffusionPipeline:
@@ -113,7 +117,7 @@ def _sdxl() -> StableDiffusionXLPipeline:
     )
 
 
-def _sd3(t5: bool) -> StableDiffusion3Pipeline:
+def _sd3(t5: bool, options: dict[str, Any]) -> StableDiffusion3Pipeline:
     transformer = SD3Transformer2DModel(
         sample_size=16,
         patch_size=2,
@@ -126,6 +130,7 @@ def _sd3(t5: bool) -> StableDiffusion3Pipeline:
         caption_projection_dim=16,
         pooled_projection_dim=3 * WIDTH,
         pos_embed_max_size=32,
+        **options,
     )
     return StableDiffusion3Pipeline(
         transformer=transformer,

@@ -139,22 +139,24 @@ def open_clip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mmdit(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """q, k and v are one matrix; the last modulations have shift before scale."""
+    """q, k and v are one matrix, their norms (SD 3.5) called ln; the last modulations have shift before scale."""
     last = max(int(k.split(".")[1]) for k in tensors if k.startswith("transformer_blocks."))
     swapped = ("norm_out.linear", f"transformer_blocks.{last}.norm1_context.linear")
     made: dict[str, Tensor] = {}
     for key, value in tensors.items():
         layer, _, kind = key.rpartition(".")
-        block = layer.split(".attn.")[0]
-        fused = next(
-            (f for f, ends in FUSED.items() if layer.endswith("." + ends[0]) and ".attn." in layer), None
-        )
+        block = re.split(r"\.attn2?\.", layer)[0]
+        fused = next((f for f, ends in FUSED.items() if layer.endswith("." + ends[0])), None)
         if key == "pos_embed.pos_embed":
             made["pos_embed"] = value
         elif fused:
             whole = torch.cat([tensors[f"{block}.{end}.{kind}"] for end in FUSED[fused]])
             made[f"{block.replace('transformer_blocks', 'joint_blocks')}.{fused}.{kind}"] = whole
-        elif not re.search(r"attn\.(to|add)_[kv]", layer):
+        elif norm := re.search(r"\.(attn2?)\.norm_(added_)?([qk])$", layer):
+            side = "context_block" if norm[2] else "x_block"
+            joint = block.replace("transformer_blocks", "joint_blocks")
+            made[f"{joint}.{side}.{norm[1]}.ln_{norm[3]}.{kind}"] = value
+        elif not re.search(r"attn2?\.(to|add)_[kv]", layer):
             value = torch.cat(value.chunk(2)[::-1]) if layer in swapped else value
             made[f"{mmdit_name(layer)}.{kind}"] = value
     return prefixed("model.diffusion_model.", made)
