@@ -268,7 +268,9 @@ def load_adapter(base: Base, path: Path, name: str) -> AdapterCard:
 
 
 def use_adapters(base: Base, weights: dict[str, float]) -> None:
-    """Switches the named adapters on with these weights, all others off."""
+    """Switches the named adapters on with these weights, all others off, and those of weight 0 too."""
+    # DoRA's magnitudes count at any weight.
+    weights = {name: x for name, x in weights.items() if x}
     # One of the text encoders alone is none that the network knows.
     own = {name: x for name, x in weights.items() if name in getattr(base.network, "peft_config", {})}
     if own:

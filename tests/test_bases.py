@@ -93,6 +93,8 @@ def test_the_familys_own_pipeline_answers_as_ours_with_the_adapter_without_it_an
     else:
         pipeline.set_adapters(pipeline.get_active_adapters(), 0.0)
     assert torch.allclose(theirs(pipeline, noise, GRID.columns), plain, atol=1e-5)
+    use_adapters(base, {"trained": 0.0})
+    assert torch.allclose(ours(base, noise), plain, atol=1e-5)
 
 
 def test_a_generator_takes_the_grid_from_the_adapter_and_holds_the_drawing(trained):
