@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +23,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lora3d import train as loop
 from lora3d.batches import made_ahead, make_batch
 from lora3d.card import read_card
-from lora3d.checkpoint import checkpoints, load_checkpoint, read_log, save_checkpoint, trim_log
+from lora3d.checkpoint import checkpoints, load_checkpoint, read_log, run_folder, save_checkpoint, trim_log
 from lora3d.cli import main
 from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
@@ -35,11 +39,14 @@ from tests.toy_bases import TOY_RUN
 
 @pytest.fixture(scope="module")
 def whole(toy_base, tmp_path_factory):
-    """A dataset, a recipe and the adapter of an undisturbed run."""
+    """A folder with a base, a dataset, their cache and an undisturbed run, its recipe, and its adapter."""
     top = tmp_path_factory.mktemp("faults")
+    shutil.copytree(toy_base, top / "base")
     write_dataset(make_rows(), top / "data", GRID)
-    config = replace(TOY_RUN, base=str(toy_base), steps=8, checkpoint_every=3)
-    return top, config, run(config, top / "data", top / "whole").read_bytes()
+    config = replace(TOY_RUN, base=str(top / "base"), steps=8, checkpoint_every=3, keep=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORA3D_CACHE", str(top / "cache"))
+        return top, config, run(config, top / "data", top / "whole").read_bytes()
 
 
 def run(config: TrainConfig, data: Path, out: Path, said: list[str] | None = None, **more) -> Path:
@@ -83,27 +90,48 @@ def test_one_ctrl_c_finishes_the_step_and_saves_it(whole, stopped):
     assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
 
 
-def test_two_leave_at_once_and_corrupt_nothing(whole, tmp_path):
-    top, config, _ = whole
+def test_two_leave_at_once_and_corrupt_nothing(whole, tmp_path, monkeypatch):
+    """Both in the middle of the fifth step, which neither ends nor leaves anything."""
+    top, config, adapter = whole
     out = tmp_path / "run"
-    slow = replace(config, batch=4)
+    losses = loop.example_losses
 
-    def press_twice() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.001)  # less than it takes to finish a step and save it
-        os.kill(os.getpid(), signal.SIGINT)
+    def pressed(*given):
+        if steps_logged(out) == 4:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return losses(*given)
 
     # A shell's background job starts with the signal ignored.
     earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        when(lambda: steps_logged(out) >= 4, press_twice)
-        with pytest.raises((KeyboardInterrupt, InputError)):
-            run(slow, top / "data", out)
+        monkeypatch.setattr(loop, "example_losses", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, top / "data", out)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, earlier)
-    again = run(slow, top / "data", out, resume=True)
-    assert again.read_bytes() == run(slow, top / "data", tmp_path / "other").read_bytes()
+    assert steps_logged(out) == 4 and [c.name for c in checkpoints(out)] == ["step-00000003"]
+    monkeypatch.undo()
+    assert run(config, top / "data", out, resume=True).read_bytes() == adapter
+
+
+def test_a_folder_is_another_processs_until_that_one_is_gone(whole, stopped):
+    top, config, adapter = whole
+    reads, writes = os.pipe()
+    child = os.fork()
+    if not child:
+        with run_folder(stopped, resume=True):
+            os.write(writes, b"1")
+            signal.pause()
+    try:
+        assert os.read(reads, 1)
+        with pytest.raises(InputError, match="in use by another trainer"):
+            run(config, top / "data", stopped, resume=True)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
 
 
 FULL = 20_000
@@ -186,48 +214,6 @@ def test_with_batches_made_ahead_ctrl_c_and_the_adapter_are_the_same(whole, tmp_
     assert run(config, top / "data", out, resume=True).read_bytes() == adapter
 
 
-def test_a_truncated_checkpoint_is_named_and_the_one_before_it_taken(whole, tmp_path):
-    top, config, adapter = whole
-    out = tmp_path / "run"
-    shutil.copytree(top / "whole", out)
-    (out / "adapter.safetensors").unlink()
-    older, newest = checkpoints(out)
-    data = (newest / "state.safetensors").read_bytes()
-    (newest / "state.safetensors").write_bytes(data[: len(data) // 2])
-    said: list[str] = []
-    assert run(config, top / "data", out, said, resume=True).read_bytes() == adapter
-    assert f"checkpoint {newest} is damaged" in "".join(said)
-    for folder in checkpoints(out):
-        (folder / "state.safetensors").write_bytes(data[:100])
-    with pytest.raises(InputError, match="all 2 checkpoints.*are damaged; remove them to start anew"):
-        run(config, top / "data", out, resume=True)
-    assert older.exists()
-
-
-def test_a_flipped_bit_is_a_damage_too(whole, tmp_path):
-    top, config, adapter = whole
-    out = tmp_path / "run"
-    shutil.copytree(top / "whole", out)
-    file = checkpoints(out)[-1] / "state.safetensors"
-    data = bytearray(file.read_bytes())
-    data[-5] ^= 1
-    file.write_bytes(data)
-    said: list[str] = []
-    assert run(config, top / "data", out, said, resume=True).read_bytes() == adapter
-    assert "not those that were written" in "".join(said)
-
-
-def test_a_line_of_the_log_cut_short_and_a_half_written_checkpoint_disturb_nothing(whole, stopped):
-    top, config, adapter = whole
-    with (stopped / "train.log.jsonl").open("a") as log:
-        log.write('{"step": 7, "lo')
-    half = stopped / "checkpoints" / "tmp-00000009"
-    half.mkdir()
-    (half / "state.safetensors").write_bytes(b"half")
-    assert run(config, top / "data", stopped, resume=True).read_bytes() == adapter
-    assert not half.exists() and steps_logged(stopped) == 8
-
-
 @pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])
 def test_a_restored_count_of_steps_lies_where_its_optimiser_makes_it(tmp_path, fused, where):
     """A fused AdamW on a GPU wants it beside the parameter (pytorch issue 124133); any other device shows it."""
@@ -276,64 +262,130 @@ def test_a_changed_dataset_or_recipe_is_named_and_taken_only_when_said(whole, st
         run(replace(config, rank=3), tmp_path / "fewer", stopped, resume=True, accept_changes=True)
 
 
-def damage_weight(base: Path, data: Path) -> None:
-    file = base / "unet" / "diffusion_pytorch_model.safetensors"
-    tensors = load_file(file)
-    tensors["mid_block.resnets.0.conv1.weight"][0, 0, 0, 0] = float("nan")
-    save_file(tensors, file)
+def put_nan_into_a_weight(at: Path) -> None:
+    change(
+        at / "base" / "unet" / "diffusion_pytorch_model.safetensors",
+        lambda name, x: x.index_fill(0, torch.tensor(0), torch.nan) if name == NAN_WEIGHT else x,
+    )
 
 
-def damage_codec(base: Path, data: Path) -> None:
-    """A picture's latents that are not finite, as half precision makes them of SDXL's VAE."""
-    file = base / "vae" / "diffusion_pytorch_model.safetensors"
-    save_file({k: v * 100 if "encoder" in k else v for k, v in load_file(file).items()}, file)
+def overflow_the_codec(at: Path) -> None:
+    """A picture's latents are not finite, as half precision makes them of SDXL's VAE."""
+    change(
+        at / "base" / "vae" / "diffusion_pytorch_model.safetensors",
+        lambda name, x: x * 100 if "encoder" in name else x,
+    )
 
 
-def damage_shard(base: Path, data: Path) -> None:
-    file = data / "data-00000.parquet"
+def put_nan_into_cached_latents(at: Path) -> None:
+    for file in (at / "cache" / "latents").iterdir():
+        change(file, lambda name, x: x * torch.nan if name == "latents" else x)
+
+
+def overwrite_a_shard(at: Path) -> None:
+    shutil.rmtree(at / "cache")
+    file = at / "data" / "data-00000.parquet"
     content = bytearray(file.read_bytes())
     content[1000:40000:7] = bytes(len(content[1000:40000:7]))
     file.write_bytes(content)
 
 
-def cut_shard(base: Path, data: Path) -> None:
-    file = data / "data-00000.parquet"
-    file.write_bytes(file.read_bytes()[:-100])
+def cut_a_shard(at: Path) -> None:
+    shutil.rmtree(at / "cache")
+    cut(at / "data" / "data-00000.parquet", -100)
 
 
-@pytest.mark.parametrize(
-    ("damage", "named"),
-    [
-        (damage_weight, r"base 'base' is damaged: mid_block.resnets.0.conv1.weight .*not finite"),
-        (damage_codec, r"the pictures of 7 rows have latents that are not finite, the first is 'box0'"),
-        (damage_shard, r"(cannot be read|no readable PNG)"),
-        (cut_shard, r"data-00000.parquet cannot be read as Parquet"),
-    ],
+def cut_the_cache(at: Path) -> None:
+    for file in (at / "cache" / "latents").iterdir():
+        cut(file, 50)
+
+
+def cut_the_newest_checkpoint(at: Path) -> None:
+    cut(checkpoints(at / "run")[-1] / "state.safetensors", -1000)
+
+
+def flip_a_bit_of_it(at: Path) -> None:
+    file = checkpoints(at / "run")[-1] / "state.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+
+def cut_all_checkpoints(at: Path) -> None:
+    for folder in checkpoints(at / "run"):
+        cut(folder / "state.safetensors", 100)
+
+
+def leave_a_line_and_a_checkpoint_half_written(at: Path) -> None:
+    with (at / "run" / "train.log.jsonl").open("a") as log:
+        log.write('{"step": 7, "lo')
+    half = at / "run" / "checkpoints" / "tmp-00000007"
+    half.mkdir()
+    (half / "state.safetensors").write_bytes(b"half")
+
+
+def cut_the_recipe(at: Path) -> None:
+    cut(at / "run" / "recipe.json", 40)
+
+
+def change(file: Path, to: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+    save_file({name: to(name, x) for name, x in load_file(file).items()}, file)
+
+
+def cut(file: Path, length: int) -> None:
+    file.write_bytes(file.read_bytes()[:length])
+
+
+NAN_WEIGHT = "mid_block.resnets.0.conv1.weight"
+# How a run stopped after step 6 of 8 is damaged, what it says then, and what survives: all (it goes on to the bytes
+# of an undisturbed run) or what was saved (it is refused, and no checkpoint is touched).
+ALL, SAVED = "all", "what was saved"
+FAULTS = (
+    (put_nan_into_a_weight, rf"base 'base' is damaged: {NAN_WEIGHT} .*not finite", SAVED),
+    (
+        overflow_the_codec,
+        "the pictures of 7 rows have latents that are not finite, the first is 'box0'",
+        SAVED,
+    ),
+    (put_nan_into_cached_latents, r"the loss is nan .*at step 6; the batch was box\d", SAVED),
+    (overwrite_a_shard, "(cannot be read|no readable PNG)", SAVED),
+    (cut_a_shard, "data-00000.parquet cannot be read as Parquet", SAVED),
+    (cut_the_cache, "in the cache cannot be read.*made anew", ALL),
+    (cut_the_newest_checkpoint, "checkpoint .*step-00000006 is damaged.*the one before it is taken", ALL),
+    (flip_a_bit_of_it, "step-00000006 is damaged.*not those that were written", ALL),
+    (cut_all_checkpoints, "all 2 checkpoints.*are damaged; remove them to start anew", SAVED),
+    (leave_a_line_and_a_checkpoint_half_written, "step 8 of 8", ALL),
+    (cut_the_recipe, "recipe.json cannot be read.*name a new folder", SAVED),
 )
-def test_what_is_damaged_before_the_first_step_is_named(whole, toy_base, tmp_path, damage, named):
-    top, config, _ = whole
-    shutil.copytree(toy_base, tmp_path / "base")
-    shutil.copytree(top / "data", tmp_path / "data")
-    damage(tmp_path / "base", tmp_path / "data")
-    # Not the latents that another test has cached.
-    asked = replace(config, base=str(tmp_path / "base"), variants=0)
-    os.environ["LORA3D_CACHE"], kept = str(tmp_path / "cache"), os.environ["LORA3D_CACHE"]
-    try:
-        with pytest.raises(InputError, match=named):
-            run(asked, tmp_path / "data", tmp_path / "run")
-    finally:
-        os.environ["LORA3D_CACHE"] = kept
-    assert not (tmp_path / "run" / "adapter.safetensors").exists()
 
 
-def test_a_cache_that_is_damaged_is_made_anew(whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("damage", "says", "survives"), FAULTS, ids=lambda x: getattr(x, "__name__", ""))
+def test_a_fault_is_named_and_costs_nothing_that_was_saved(
+    whole, tmp_path, monkeypatch, damage, says, survives
+):
     top, config, adapter = whole
-    monkeypatch.setenv("LORA3D_CACHE", str(tmp_path / "cache"))
-    run(config, top / "data", tmp_path / "first")
-    for file in (tmp_path / "cache").rglob("*.safetensors"):
-        file.write_bytes(file.read_bytes()[:50])
-    with pytest.warns(UserWarning, match="in the cache cannot be read.*made anew"):
-        assert run(config, top / "data", tmp_path / "second").read_bytes() == adapter
+    at = shutil.copytree(top, tmp_path / "top")
+    out = (at / "whole").rename(at / "run")
+    (out / "adapter.safetensors").unlink()
+    shutil.rmtree(checkpoints(out)[-1])
+    trim_log(out, 6)
+    damage(at)
+    saved = {f: f.read_bytes() for f in out.glob("checkpoints/step-*/*")}
+    monkeypatch.setenv("LORA3D_CACHE", str(at / "cache"))
+    asked, said = replace(config, base=str(at / "base")), []
+    with (
+        warnings.catch_warnings(record=True) as warned,
+        pytest.raises(InputError) if survives == SAVED else nullcontext() as refused,
+    ):
+        run(asked, at / "data", out, said, resume=True, accept_changes=True)
+    words = [*said, *(str(w.message) for w in warned), *([str(refused.value)] if refused else [])]
+    assert re.search(says, "\n".join(words)), words
+    if survives == ALL:
+        assert (out / "adapter.safetensors").read_bytes() == adapter
+        assert steps_logged(out) == 8 and not list(out.glob("checkpoints/tmp-*"))
+    else:
+        assert {f: f.read_bytes() for f in out.glob("checkpoints/step-*/*")} == saved
+        assert not (out / "adapter.safetensors").exists()
 
 
 def test_an_adapter_that_is_not_finite_is_not_saved(whole, tmp_path):

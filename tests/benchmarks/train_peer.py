@@ -10,7 +10,9 @@ gives it our latents and sentences, and lets `mini` remember what it guessed of 
 script keeps nothing from step to step. ``sd15``: a UNet, VAE and text encoder of Stable Diffusion 1.5's size with
 random weights, 512 px. In both the script gets a clock, and PEFT's default start of A, which ours has too. Each side
 runs in a process of its own, by turns; seconds are the mean step (the median beside it), memory is the process's peak
-while it steps (Linux).
+while it steps (Linux), with ``--device cuda`` that of its tensors on the card. The share of the peak is what the
+network computes forwards and backwards in a step (`lora3d.estimate`; the same for either side, nothing twice, no
+encoders) a second, of what large matrix products reach here in the same precision.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.peers.clock import measured, tick
+from tests.benchmarks.peers.clock import matmul_flops, measured, tick
 from tests.benchmarks.peers.train_data import write_pictures, write_quads, write_sd15
 from tests.benchmarks.peers.train_script import run_peer
 
@@ -40,14 +42,13 @@ WAYS: dict[str, list[str]] = {
     "ours checkpointing": ["--checkpointing"],
 }
 LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
+PRECISIONS = {"no": "fp32", "bf16": "bf16"}
 
 
-def run_ours(args: argparse.Namespace) -> dict[str, Any]:
-    """`lora3d train`, in this process, with a clock after each step."""
-    from lora3d import train as loop
+def our_recipe(args: argparse.Namespace) -> Any:
     from lora3d.recipe import TrainConfig
 
-    config = TrainConfig(
+    return TrainConfig(
         base=args.folder if args.base == "sd15" else "mini",
         rank=args.rank,
         alpha=float(args.rank),
@@ -69,10 +70,16 @@ def run_ours(args: argparse.Namespace) -> dict[str, Any]:
         checkpointing=args.checkpointing,
         micro_batch=args.micro,
         compile=args.compiled,
-        device="cpu",
-        precision={"no": "fp32", "bf16": "bf16"}[args.precision],
+        device=args.device,
+        precision=PRECISIONS[args.precision],
     )
-    take_step = loop.take_step
+
+
+def run_ours(args: argparse.Namespace) -> dict[str, Any]:
+    """`lora3d train`, in this process, with a clock after each step."""
+    from lora3d import train as loop
+
+    config, take_step = our_recipe(args), loop.take_step
 
     def timed(*given: Any) -> dict[str, Any]:
         record = take_step(*given)
@@ -122,7 +129,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rate", type=float, default=4e-4)
-    parser.add_argument("--precision", default="bf16", choices=("no", "bf16"))
+    parser.add_argument("--precision", default="bf16", choices=tuple(PRECISIONS))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=WAYS)
     parser.add_argument("--work", type=Path, help="where pictures and the random base are kept")
@@ -134,7 +142,7 @@ def main() -> None:
     parser.add_argument("--micro", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.steps = args.steps or (100 if args.base == "mini" else 4)
-    args.batch = args.batch or (8 if args.base == "mini" else 1)
+    args.batch = args.batch or (8 if args.base == "mini" else 4 if args.device == "cuda" else 1)
     if args.role:
         found = (run_peer if args.role == "peer" else run_ours)(args)
         print(json.dumps(found | measured()))
@@ -157,6 +165,9 @@ def compare(args: argparse.Namespace) -> None:
     if not (work / "pictures").exists():
         write_pictures(data, work / "pictures")
     env = {"PEER_DATA": str(data), "LORA3D_CACHE": str(work / "cache")}
+    if args.device == "cpu":
+        env["CUDA_VISIBLE_DEVICES"] = ""  # the script takes a card where it sees one
+    args.folder = str(folder)
     absent = ("peer cached", "ours in parts") if args.base == "sd15" else ()
     results: dict[str, list[dict[str, Any]]] = {n: [] for n in WAYS if n in args.only and n not in absent}
     print(f"this host: {measure_gflops():.0f} GFLOP/s fp32")
@@ -174,7 +185,7 @@ def compare(args: argparse.Namespace) -> None:
                 *WAYS[name],
             ]
             options += ["--pictures", str(work / "pictures")]
-            for key in ("script", "precision", "steps", "batch", "rank", "rate"):
+            for key in ("script", "precision", "device", "steps", "batch", "rank", "rate"):
                 options += [f"--{key}", str(getattr(args, key))]
             results[name].append(measure(name.split()[0], options, env))
             found = results[name][-1]
@@ -188,10 +199,23 @@ def compare(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace, results: dict[str, list[dict[str, Any]]], data: Path) -> None:
     """Prints each way's best turn, and ours against theirs."""
+    import torch
+
+    from lora3d.device import choose_dtype
+    from lora3d.estimate import estimate
+    from lora3d.grid import read_grid
+
+    dtype = choose_dtype(torch.device(args.device), PRECISIONS[args.precision])
+    flops = estimate(our_recipe(args), read_grid(data / "grid.json"), dtype, args.device == "cpu").flops
+    peak = matmul_flops(args.device, dtype)
+    print(
+        f"a step of the network: {flops / 1e12:.3f} TFLOP; large matrix products: {peak / 1e12:.3f} TFLOP/s"
+    )
     best = {name: min(r["mean"] for r in found) for name, found in results.items()}
     work_of = {name: min(r["mean_cpu"] for r in found) for name, found in results.items()}
     for name, found in results.items():
         line = f"{name:>20}: {args.batch / best[name]:.2f} examples/s, {max(r['peak'] for r in found):.0f} MiB peak"
+        line += f", {100 * flops / best[name] / peak:.1f} % of the device's peak"
         line += f", {found[-1]['whole']:.0f} s with imports, loading and saving"
         if args.base == "mini":
             line += f", held-out loss {held_out(found[-1]['adapter'], data):.4f}"

@@ -94,16 +94,16 @@ class transforms:
 class Canvas:
     """mini's canvas, for the script: the drawing is given, everything else is noisy."""
 
-    def __init__(self, keeps: bool) -> None:
+    def __init__(self, keeps: bool, device: str) -> None:
         import torch
 
         from lora3d.base import load_base
         from lora3d.dataset import read_dataset
 
         self.keeps = keeps
-        self.base: Any = load_base("mini")
+        self.base: Any = load_base("mini", device)
         self.dataset = read_dataset(Path(os.environ["PEER_DATA"]))
-        self.known = torch.zeros(1, self.base.slots, dtype=torch.bool)
+        self.known = torch.zeros(1, self.base.slots, dtype=torch.bool, device=device)
         self.known[:, 0] = True
 
     def slots(self, image: Any) -> Any:
@@ -126,7 +126,8 @@ class Canvas:
         from lora3d.recipe import TrainConfig
 
         c = TrainConfig()
-        return logit_normal_times(n, c.time_mean, c.time_deviation, torch.default_generator)
+        times = logit_normal_times(n, c.time_mean, c.time_deviation, torch.default_generator)
+        return times.to(self.base.device)
 
     def add_noise(self, latents: Any, noise: Any, t: Any) -> Any:
         from lora3d.diffusion import interpolate
@@ -139,7 +140,7 @@ class Canvas:
         from lora3d.base.mini import denoise_strip
 
         known = self.known.expand(len(latents), -1)
-        unsaid = torch.full((len(latents), 2), torch.nan)
+        unsaid = torch.full((len(latents), 2), torch.nan, device=latents.device)
         if not self.keeps:
             self.base.sweep.remembered.clear()
         laid = self.base.sweep(latents[:, 0], unsaid, known[:, 0])
@@ -187,7 +188,7 @@ def run_peer(args: argparse.Namespace) -> dict[str, Any]:
     sys.argv = [args.script, *(f"--{k}={v}" for k, v in given.items())]
     scope: dict[str, Any] = {"__name__": "peer", "clock": tick, "transforms": transforms}
     if args.base == "mini":
-        scope["canvas"] = Canvas(keeps=args.cached)
+        scope["canvas"] = Canvas(args.cached, args.device)
     exec(compile(source, args.script, "exec"), scope)
     scope["main"]()
     return {"adapter": str(Path(args.out) / "pytorch_lora_weights.safetensors")}
