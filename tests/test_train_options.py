@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,7 +29,7 @@ from lora3d.generate import load
 from lora3d.recipe import to_fields
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
-from tests.toy_bases import TOY_RUN
+from tests.toy_bases import TOY_RUN, save_toy
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +245,18 @@ def test_two_processes_take_the_steps_of_one(config, data, tmp_path, monkeypatch
 
 
 def test_compiling_wants_a_compiler_and_says_so(config, data, tmp_path, monkeypatch):
-    """What a compiled step gives is measured in tests/benchmarks/train_peer.py: it takes a minute to compile."""
+    """What a compiled step gains is measured in tests/benchmarks/train_peer.py."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match=r"C\+\+ compiler, there is no 'no-such-compiler' here"):
         run(replace(config, compile=True), data, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="no C++ compiler to compile with")
+def test_compiled_steps_are_the_same_steps(data, tmp_path):
+    # Of the toys the one that compiles soonest.
+    base = save_toy("sd3_without_t5", tmp_path / "base")
+    asked = replace(TOY_RUN, base=str(base), steps=2, learning_rate=0.01)
+    run(asked, data, tmp_path / "plain")
+    run(replace(asked, compile=True), data, tmp_path / "compiled")
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
