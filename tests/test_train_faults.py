@@ -359,7 +359,7 @@ FAULTS = (
 )
 
 
-@pytest.mark.parametrize(("damage", "says", "survives"), FAULTS, ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(("damage", "says", "survives"), FAULTS, ids=[f[0].__name__ for f in FAULTS])
 def test_a_fault_is_named_and_costs_nothing_that_was_saved(
     whole, tmp_path, monkeypatch, damage, says, survives
 ):
