@@ -14,9 +14,10 @@ from lora3d.cache import cache_rows
 from lora3d.dataset import read_dataset
 from lora3d.diffusion import masked_mse
 from lora3d.recipe import TrainConfig
-from lora3d.samples import save_samples
+from lora3d.run import Run
+from lora3d.samples import draw_samples
 from lora3d.state import new_state, update_average
-from lora3d.train import Run, set_up, take_step
+from lora3d.train import set_up, take_step
 from tests.test_train import blank_rows, config, dataset  # noqa: F401
 from tests.toy_bases import TOY_RUN, save_toy
 
@@ -42,7 +43,7 @@ def test_a_and_b_of_network_and_text_encoders_learn_at_their_own_rates(sd15, dat
     parts = {"network": run.base.network, "text": run.base.text_encoders["text_encoder"]}
     named = {(k, n): p for k, x in parts.items() for n, p in x.named_parameters() if ".style." in n}
     before = {k: p.detach().clone() for k, p in named.items()}
-    take_step(run)
+    take_step(run, make_batch(run.rows, run.config, run.state.step))
     times = {("network", "A"): 1, ("network", "B"): 8, ("text", "A"): 0.25, ("text", "B"): 2}
     found = {key: [] for key in times}
     for (part, name), p in named.items():
@@ -55,7 +56,7 @@ def test_a_and_b_of_network_and_text_encoders_learn_at_their_own_rates(sd15, dat
 
 def test_a_noise_offset_adds_one_number_to_each_tiles_channel():
     """The mean of n numbers of variance 1 has variance 1/n, with an offset o 1/n + o² (Guttenberg 2023)."""
-    rows = replace(blank_rows(3), latents=torch.zeros(3, 7, 3, 8, 8))
+    rows = replace(blank_rows(3), stored=torch.zeros(3, 7, 3, 8, 8))
     plain, moved = (
         make_batch(rows, TrainConfig(batch=300, noise_offset=x), 0)["noise"].double() for x in (0.0, 0.3)
     )
@@ -110,7 +111,7 @@ def test_every_step_is_averaged_and_training_goes_on_from_the_last(sd15, dataset
     run = begin(replace(TOY_RUN, base=str(sd15), ema=0.5), dataset, tmp_path / "run")
     mean = [p.detach().clone() for p in run.state.average]
     for n in (1, 2):
-        take_step(run)
+        take_step(run, make_batch(run.rows, run.config, run.state.step))
         d = min(0.5, (1 + n) / (10 + n))
         mean = [d * m + (1 - d) * p.detach() for m, p in zip(mean, run.state.parameters, strict=True)]
     for found, wanted, last in zip(run.state.average, mean, run.state.parameters, strict=True):
@@ -135,7 +136,7 @@ def test_no_gradient_is_taken_below_the_first_layer_that_learns(sd15, dataset, t
             wants[name] = any(x.requires_grad for x in flat if isinstance(x, torch.Tensor))
 
         block.register_forward_hook(note)
-    take_step(run)
+    take_step(run, make_batch(run.rows, run.config, run.state.step))
     learning = {name for name, wanted in wants.items() if wanted}
     assert learning == {"up_blocks.1", "up_blocks.1.attentions.1"}
     assert {"conv_in", "down_blocks.0", "down_blocks.1", "mid_block", "up_blocks.0"} < wants.keys() - learning
@@ -153,11 +154,11 @@ def test_a_sample_that_is_a_training_models_grid_is_named_and_the_truth_is_not(
 ):
     base, trained, held_out = encoded
     few = held_out.pick([0, 1])
-    answers = few.latents.float()
-    answers[0] = trained.latents[3].float()
+    answers = few.latents().float()
+    answers[0] = trained.latents()[3].float()
     monkeypatch.setattr("lora3d.samples.sample", lambda *given: answers.clone())
-    copies, _ = save_samples(base, few, trained, tmp_path / "samples" / "x.png", torch.float32)
+    _, copies, _ = draw_samples(base, few, trained, torch.float32)
     assert copies == [f"the sample for {few.ids[0]!r} is a copy of {trained.ids[3]!r}"]
     # A little noise hides no copy, and makes none of the truth.
     answers += 0.05 * answers.std() * torch.randn(answers.shape, generator=torch.Generator().manual_seed(0))
-    assert save_samples(base, few, trained, tmp_path / "samples" / "x.png", torch.float32)[0] == copies
+    assert draw_samples(base, few, trained, torch.float32)[1] == copies
