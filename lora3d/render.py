@@ -212,6 +212,7 @@ def render(
     # One sample a pixel, at its centre, serves for both.
     if samples > 1 or layers:
         wanted.append((_cutoff(scene, SOLID_ALPHA), centre))
+    glows = scene.texels if (scene.materials["glow_first"] != NO_TEXTURE).any() else None
     for i, camera in enumerate(cameras):
         faces, edges, _, box = visibility(scene, camera, size, wanted)
         window = _window(box, size)
@@ -223,7 +224,7 @@ def render(
             open_share.fill(1)
             open_into(_sky_maps(mesh), views.position[i], views.normal[i], window, open_share)
         lit = shading == "studio"
-        shade_into(scene, lens, faces, edges, window, samples, lit, slot, open_share, views.rgba[i])
+        shade_into(scene, glows, lens, faces, edges, window, samples, lit, slot, open_share, views.rgba[i])
     return views
 
 

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 
 from lora3d.adapter import attach
 from lora3d.base import load_base
+from lora3d.batches import make_batch
 from lora3d.cli import main
 from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
@@ -136,9 +137,10 @@ def test_a_step_takes_about_the_seconds_that_were_said(boxes, tmp_path):
     config = replace(TOY_RUN, base="mini", batch=2, prior=1.0, trigger="inkfold")
     run = set_up(config, boxes, tmp_path, Accelerator(cpu=True), False, lambda text: None)
     taken = []
-    for _ in range(4):
+    for step in range(4):
+        batch = make_batch(run.rows, config, step)
         start = time.perf_counter()
-        take_step(run)
+        take_step(run, batch)
         taken.append(time.perf_counter() - start)
     said = inspect_recipe(config, boxes)
     assert 0.25 < said["seconds_a_step"] / min(taken) < 4

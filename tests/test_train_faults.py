@@ -26,12 +26,11 @@ from safetensors.torch import load_file, save_file
 from lora3d import train as loop
 from lora3d.batches import made_ahead, make_batch
 from lora3d.card import read_card
-from lora3d.checkpoint import checkpoints, load_checkpoint, read_log, run_folder, save_checkpoint, trim_log
+from lora3d.checkpoint import checkpoints, read_log, run_folder, trim_log
 from lora3d.cli import main
 from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
 from lora3d.recipe import TrainConfig, to_fields
-from lora3d.state import new_state
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
 from tests.toy_bases import TOY_RUN
@@ -211,24 +210,6 @@ def test_with_batches_made_ahead_ctrl_c_and_the_adapter_are_the_same(whole, tmp_
         run(config, top / "data", out)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
     assert run(config, top / "data", out, resume=True).read_bytes() == adapter
-
-
-@pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])
-def test_a_restored_count_of_steps_lies_where_its_optimiser_makes_it(tmp_path, fused, where):
-    """A fused AdamW on a GPU wants it beside the parameter (pytorch issue 124133); any other device shows it."""
-
-    def state_on(device: str):
-        parameter = torch.zeros(2, 3, device=device, requires_grad=True)
-        return new_state([parameter], torch.optim.AdamW([parameter], fused=fused))
-
-    before, after = state_on("cpu"), state_on("meta")
-    before.parameters[0].grad = torch.ones(2, 3)
-    before.optimiser.step()
-    before.step = 1
-    save_checkpoint(tmp_path, before, keep=1)
-    load_checkpoint(tmp_path, after, lambda text: None)
-    devices = {k: v.device.type for k, v in after.optimiser.state[after.parameters[0]].items()}
-    assert devices == {"step": where, "exp_avg": "meta", "exp_avg_sq": "meta"}
 
 
 def test_a_finished_run_whose_log_is_gone_resumes_and_makes_no_loss_up(whole, tmp_path):

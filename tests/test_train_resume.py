@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from lora3d.base import find_folder, hash_configs, load_base
 from lora3d.base.single import unpack
 from lora3d.cache import cache_rows
-from lora3d.checkpoint import read_run
+from lora3d.checkpoint import load_checkpoint, read_run, save_checkpoint
 from lora3d.dataset import read_dataset, write_dataset
 from lora3d.errors import InputError
+from lora3d.state import new_state
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
 from tests.toy_bases import TOY_RUN, save_toy
@@ -123,3 +124,21 @@ def test_another_grid_adapter_under_the_same_name_is_named(toy_base, data, tmp_p
     grid.unlink()
     with pytest.raises(InputError, match=r"grid_adapter .* cannot be read \(No such file"):
         run(asked, data, out, resume=True)
+
+
+@pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])
+def test_a_restored_count_of_steps_lies_where_its_optimiser_makes_it(tmp_path, fused, where):
+    """A fused AdamW on a GPU wants it beside the parameter (pytorch issue 124133); any other device shows it."""
+
+    def state_on(device: str):
+        parameter = torch.zeros(2, 3, device=device, requires_grad=True)
+        return new_state([parameter], torch.optim.AdamW([parameter], fused=fused))
+
+    before, after = state_on("cpu"), state_on("meta")
+    before.parameters[0].grad = torch.ones(2, 3)
+    before.optimiser.step()
+    before.step = 1
+    save_checkpoint(tmp_path, before, keep=1)
+    load_checkpoint(tmp_path, after, lambda text: None)
+    devices = {k: v.device.type for k, v in after.optimiser.state[after.parameters[0]].items()}
+    assert devices == {"step": where, "exp_avg": "meta", "exp_avg_sq": "meta"}
