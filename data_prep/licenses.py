@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +146,8 @@ def spdx_of_text(text: str) -> str | None:
     return _only(licenses_in(text))
 
 
-def licenses_in(text: str) -> list[str]:
+@lru_cache(maxsize=64)
+def licenses_in(text: str) -> tuple[str, ...]:
     """SPDX identifiers of all licences that a text names, sorted.
 
     RESERVED is among them where all rights are reserved and no licence's own text follows (BSD's begins so).
@@ -164,7 +166,7 @@ def licenses_in(text: str) -> list[str]:
         names |= _gnu((m[1], m[2]) for words in _GNU for m in _affirmed(words, plain))
     if RESERVED in plain and not texts:
         names.add(RESERVED)
-    return sorted(names)
+    return tuple(sorted(names))
 
 
 def _only(names: Collection[str]) -> str | None:
@@ -227,7 +229,7 @@ def license_beside(folder: Path, root: Path) -> Statement:
         folder = folder.parent
 
 
-def _conflict(found: dict[str, list[str]]) -> str:
+def _conflict(found: dict[str, tuple[str, ...]]) -> str:
     """Why licence files grant nothing, in a line."""
     if len(found) > 1:
         shown = ", ".join(f"{file} is {' and '.join(names)}" for file, names in found.items())
