@@ -26,6 +26,11 @@ RIM_WEIGHT = 0.02
 """Weight of pixels at the edge of what they show: their colour is mixed with what lies behind."""
 
 
+# xatlas' destructor tells its threads to end and waits for them, for ever if one is just going to sleep: it gives the
+# notice without the lock (TaskScheduler; seen once, as a run that never ended). So an atlas goes when the next is made.
+_last_atlas: list[xatlas.Atlas] = []
+
+
 def unwrap(vertices: Array, faces: Array, size: int) -> Array:
     """Texture coordinates (f, 3, 2) float32 in [0, 1], v down, for a texture of size² texels, by xatlas."""
     atlas = xatlas.Atlas()
@@ -37,6 +42,7 @@ def unwrap(vertices: Array, faces: Array, size: int) -> Array:
     packing.bilinear = True
     atlas.generate(charts, packing)
     _, corners, uv = atlas[0]
+    _last_atlas[:] = [atlas]
     return np.ascontiguousarray(uv[corners.astype(np.int64)], dtype=np.float32)
 
 
