@@ -186,27 +186,23 @@ def _direction(pose, perspective, cx, cy):
 
 @helper
 def _seen(slot, faces, edges, corners, row, window, samples):
-    """How often a row of pixels sees another triangle than one sample before, having read what is asked of each.
+    """How often a row of pixels, in any layer, sees another triangle than one sample before; what it reads is read.
 
     To shade a sample is long and what it reads lies far apart, so that each read is waited for; here a processor
     waits for those of many samples at once. The product by zero keeps the reads in the program.
     """
     found, before = 0.0, -1
-    for i in range(row * samples, (row + 1) * samples):
-        for j in range(window[2] * samples, window[3] * samples):
-            if slot[0, i, j] != before:
-                before = slot[0, i, j]
-                if before >= 0:
-                    n = np.uint64(before)
-                    f = np.uint64(faces[n])
-                    read = (
-                        edges[n, 0, 0]
-                        + edges[n, 2, 2]
-                        + corners[f, 0, 0]
-                        + corners[f, 1, 3]
-                        + corners[f, 2, 8]
-                    )
-                    found += 1 + 0 * read
+    for k in range(len(slot)):
+        for i in range(row * samples, (row + 1) * samples):
+            for j in range(window[2] * samples, window[3] * samples):
+                if slot[k, i, j] != before:
+                    before = slot[k, i, j]
+                    if before >= 0:
+                        n = np.uint64(before)
+                        f = np.uint64(faces[n])
+                        read = edges[n, 0, 0] + edges[n, 2, 2]
+                        read += corners[f, 0, 0] + corners[f, 1, 3] + corners[f, 2, 8]
+                        found += 1 + 0 * read
     return found
 
 

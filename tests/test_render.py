@@ -288,7 +288,8 @@ def test_real_models_fill_their_frame(file: str) -> None:
     assert np.abs(views.rgba[0, ..., 3] - views.rgba[2, :, ::-1, 3]).mean() < 1e-3
 
 
-def test_more_triangles_than_a_cache_holds_show_the_same_surface() -> None:
+@pytest.mark.parametrize("glass", [False, True])
+def test_more_triangles_than_a_cache_holds_show_the_same_surface(glass: bool) -> None:
     whole = cube(0.5)
     vertices, faces = whole.vertices, whole.faces
     for _ in range(6):
@@ -300,8 +301,11 @@ def test_more_triangles_than_a_cache_holds_show_the_same_surface() -> None:
         face_material=np.zeros(len(faces), np.int32),
     )
     assert len(fine.faces) / 2 > shading.CACHED
+    # A small pane: most rows see none of it, and what is solid alone.
+    pane = quad(-0.4, 0.1, Material(base_color=(1, 0, 0, 0.5), alpha_mode="BLEND"), corner_uv=None)
     coarse, many = (
-        render(mesh, [orbit(30, 20, 1.9, fov_deg=30)], 64, shading="studio") for mesh in (whole, fine)
+        render(merge([mesh, pane]) if glass else mesh, [orbit(30, 20, 1.9, fov_deg=30)], 64, shading="studio")
+        for mesh in (whole, fine)
     )
     for name in ("rgba", "normal", "position"):
         np.testing.assert_allclose(getattr(many, name), getattr(coarse, name), atol=2e-5)
