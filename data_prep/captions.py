@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from lora3d.camera import Array
-from lora3d.data_prep.hub import download, is_hub_name
 from lora3d.errors import InputError, first_line
+from lora3d.hub import download, is_hub_name
 from lora3d.trigger import with_trigger
 
 KINDS = ("blip", "git")

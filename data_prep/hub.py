@@ -1,40 +1,19 @@
-"""What lies on the Hugging Face Hub: fetched where a person names it as owner/name, and only then."""
+"""Datasets of the Hugging Face Hub as a source of `prep`."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from lora3d.data_prep.from_parquet import shards_of
 from lora3d.data_prep.sources import PICTURES, READABLE
-from lora3d.errors import InputError, first_line
+from lora3d.errors import InputError
+from lora3d.hub import download
 
 # Meshes and what they name, pictures, tables, licences; no code, no pickles.
 _ENDINGS = (*READABLE, ".bin", ".mtl", ".tga", ".bmp", *PICTURES, ".parquet")
 _NAMES = ("metadata.csv", "metadata.jsonl", "licen[cs]e*", "copying*", "copyright*", "unlicense*")
-
-
-def is_hub_name(name: str) -> bool:
-    """Whether it looks like owner/name."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
-
-
-def download(name: str, what: str, patterns: Sequence[str], kind: str = "model") -> Path:
-    """The files of a model or dataset of the Hub that match, in the Hub's own cache; there they are links.
-
-    Raises InputError, which calls it ``what``, where it cannot be had.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, repo_type=kind, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"{what} {name!r} is no folder here and cannot be had from the Hub: {first_line(error)}"
-        ) from error
 
 
 def fetch_dataset(name: str, work: Path) -> Path:
@@ -51,7 +30,7 @@ def fetch_dataset(name: str, work: Path) -> Path:
         )
     patterns = [f"*{_any_case(ending)}" for ending in _ENDINGS]
     patterns += [f"{before}{_any_case(name)}" for name in _NAMES for before in ("", "*/")]
-    kept = download(name, "source", patterns, "dataset")
+    kept = download(name, "source", patterns, kind="dataset")
     if shards_of(kept):
         return kept
     # What links lead to lies outside the folder, where no model may name anything.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora3d.data_prep.from_parquet import shards_of, unpack
-from lora3d.data_prep.hub import fetch_dataset, is_hub_name
+from lora3d.data_prep.hub import fetch_dataset
+from lora3d.hub import is_hub_name
 
 
 def place_of(src: Path, work: Path) -> Path:

@@ -23,7 +23,6 @@ from lora3d.texels import (
     U,
     V,
     finish,
-    glow,
     helper,
     kernel,
     sample,
@@ -186,7 +185,7 @@ def _direction(pose, perspective, cx, cy):
 
 @helper
 def _seen(slot, faces, edges, corners, row, window, samples):
-    """How often a row of pixels, in any layer, sees another triangle than one sample before; what it reads is read.
+    """How often a row of pixels, in any layer, sees another triangle than one sample before; each one's data are read.
 
     To shade a sample is long and what it reads lies far apart, so that each read is waited for; here a processor
     waits for those of many samples at once. The product by zero keeps the reads in the program.
@@ -238,7 +237,9 @@ def _lit(material, glows, corners, f, u, v, r, g, b, a, light, gloss):
     """What is seen of a base colour under a light: at most white, premultiplied as before."""
     er, eg, eb = material.emissive_red, material.emissive_green, material.emissive_blue
     if glows is not None and material.glow_first != NO_TEXTURE:
-        tr, tg, tb = glow(material, glows, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+        s, t = _mix(corners, f, U, u, v), _mix(corners, f, V, u, v)
+        first, width, height = material.glow_first, material.glow_width, material.glow_height
+        tr, tg, tb, _ = sample(material, glows, first, width, height, True, s, t)
         er, eg, eb = er * tr, eg * tg, eb * tb
     r = r * light + a * (er + gloss)
     g = g * light + a * (eg + gloss)
@@ -280,7 +281,9 @@ def _textured(material, texels, corners, f, u, v, r, g, b, a):
     """A tint (r, g, b, a) times the texture of face f at barycentrics (1 - u - v, u, v): premultiplied rgba."""
     r, g, b = r * a, g * a, b * a
     if material.first != NO_TEXTURE:
-        tr, tg, tb, ta = sample(material, texels, _mix(corners, f, U, u, v), _mix(corners, f, V, u, v))
+        s, t = _mix(corners, f, U, u, v), _mix(corners, f, V, u, v)
+        first, width, height = material.first, material.width, material.height
+        tr, tg, tb, ta = sample(material, texels, first, width, height, material.mode == OPAQUE, s, t)
         r, g, b, a = r * tr, g * tg, b * tb, a * ta
     if material.mode == MASK and a > 0:  # what is not cut out is solid
         whole = 1 / a

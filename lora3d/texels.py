@@ -93,10 +93,9 @@ def _texel(texels, t, opaque):
 
 
 @helper
-def sample(material, texels, u, v):
-    """The texture of a material at (u, v): linear premultiplied rgba; alpha is 1 where it does not count."""
-    opaque = material.mode == OPAQUE
-    i, j, k, n, s, t = _taps(material, material.first, material.width, material.height, u, v)
+def sample(material, texels, first, width, height, opaque, u, v):
+    """A texture of a material at (u, v): linear premultiplied rgba; ``opaque``: alpha is 1, whatever it says."""
+    i, j, k, n, s, t = _taps(material, first, width, height, u, v)
     ri, gi, bi, ai = _texel(texels, i, opaque)
     rj, gj, bj, aj = _texel(texels, j, opaque)
     rk, gk, bk, ak = _texel(texels, k, opaque)
@@ -108,23 +107,6 @@ def sample(material, texels, u, v):
         wi * gi + wj * gj + wk * gk + wn * gn,
         wi * bi + wj * bj + wk * bk + wn * bn,
         wi * ai + wj * aj + wk * ak + wn * an,
-    )
-
-
-@kernel
-def glow(material, texels, u, v):
-    """What the texture of emission multiplies a material's by at (u, v): linear rgb, whatever its alpha."""
-    i, j, k, n, s, t = _taps(material, material.glow_first, material.glow_width, material.glow_height, u, v)
-    wj, wk, wn = s * (1 - t), (1 - s) * t, s * t
-    wi = (1 - s) * (1 - t)
-    ri, gi, bi, _ = _texel(texels, i, True)
-    rj, gj, bj, _ = _texel(texels, j, True)
-    rk, gk, bk, _ = _texel(texels, k, True)
-    rn, gn, bn, _ = _texel(texels, n, True)
-    return (
-        wi * ri + wj * rj + wk * rk + wn * rn,
-        wi * gi + wj * gj + wk * gk + wn * gn,
-        wi * bi + wj * bj + wk * bk + wn * bn,
     )
 
 

@@ -72,3 +72,14 @@ def make_box(
     return normalise(
         Mesh(corners, faces, np.zeros(len(faces), np.int32), (Material(base_color=(*colour, 1.0)),))
     )
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of boxes to train on; not to be changed."""
+    from lora3d.dataset import write_dataset
+    from tests.test_train import GRID, make_rows
+
+    folder = tmp_path_factory.mktemp("boxes") / "data"
+    write_dataset(make_rows(), folder, GRID)
+    return folder

@@ -14,7 +14,6 @@ from lora3d.adapter import load_adapter, use_adapters
 from lora3d.base import load_base
 from lora3d.base.plain import base_name, join_tiles, read_schedule, split_tiles
 from lora3d.card import read_card
-from lora3d.dataset import write_dataset
 from lora3d.diffusion import error_gain, mix, target
 from lora3d.errors import InputError
 from lora3d.generate import Given, Reference, load, sample
@@ -25,13 +24,6 @@ from tests.toy_bases import FAMILIES, TOY_RUN, save_toy
 
 PROMPT = "a red box"
 NO_T5 = {"text_encoder_3": None, "tokenizer_3": None}
-
-
-@pytest.fixture(scope="module")
-def boxes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("boxes") / "data"
-    write_dataset(make_rows(), folder, GRID)
-    return folder
 
 
 # Every family, and every kind of layer and of adapter: (family, what the recipe says besides).

@@ -47,8 +47,8 @@ class Hub:
         self.files, self.beside = files, beside.split()
         self.snapshot = cache / "models--ann--toy" / "snapshots" / "c0ffee"
 
-    def snapshot_download(self, name: str, **patterns: list[str]) -> str:
-        assert name == "ann/toy"
+    def snapshot_download(self, name: str, *, repo_type: str, **patterns: list[str]) -> str:
+        assert (name, repo_type) == ("ann/toy", "model")
         own = [p.relative_to(self.files).as_posix() for p in self.files.rglob("*") if p.is_file()]
         for file in filter_repo_objects([*own, *self.beside], **patterns):
             (self.snapshot / file).parent.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """The network: what one dataset holds, kept as the Hub's cache does, in blobs and links to them."""
     held: dict[str, bytes] = {}
 
-    def snapshot_download(name: str, *, repo_type: str, allow_patterns: list[str]) -> str:
-        assert (name, repo_type) == ("ann/relics", "dataset")
+    def snapshot_download(name: str, *, repo_type: str, allow_patterns: list[str], **more: list[str]) -> str:
+        assert (name, repo_type, more) == ("ann/relics", "dataset", {"ignore_patterns": []})
         snapshot = tmp_path / "cache" / "snapshots" / "0a1b2c"
         snapshot.mkdir(parents=True, exist_ok=True)
         for i, (file, data) in enumerate(held.items()):

@@ -10,12 +10,11 @@ import torch
 from lora3d.adapter import attach, effect, load_adapter, use_adapters
 from lora3d.base import load_base
 from lora3d.base.quantise import BYTES, quantise_layers, small_layers
-from lora3d.dataset import write_dataset
 from lora3d.errors import InputError
 from lora3d.estimate import estimate
 from lora3d.recipe import TrainConfig
 from lora3d.train import train
-from tests.test_train import GRID, make_rows
+from tests.test_train import GRID
 from tests.toy_bases import TOY_RUN, save_toy
 
 pytestmark = pytest.mark.extra
@@ -24,13 +23,6 @@ pytestmark = pytest.mark.extra
 @pytest.fixture(scope="module", params=["sd15", "sdxl", "sd3"])
 def folder(request, tmp_path_factory):
     return save_toy(request.param, tmp_path_factory.mktemp("base") / request.param)
-
-
-@pytest.fixture(scope="module")
-def boxes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("boxes") / "data"
-    write_dataset(make_rows(), folder, GRID)
-    return folder
 
 
 @pytest.fixture

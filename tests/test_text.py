@@ -15,22 +15,15 @@ from lora3d.base import load_base
 from lora3d.batches import make_batch
 from lora3d.cache import cache_rows
 from lora3d.card import read_card
-from lora3d.dataset import read_dataset, write_dataset
+from lora3d.dataset import read_dataset
 from lora3d.diffusion import loss_weight, masked_mse, mix
 from lora3d.errors import InputError
 from lora3d.generate import load
 from lora3d.recipe import TrainConfig
 from lora3d.train import example_losses, train
 from tests.test_bases import ours, theirs
-from tests.test_train import GRID, make_rows
+from tests.test_train import GRID
 from tests.toy_bases import TOY_RUN, save_toy
-
-
-@pytest.fixture(scope="module")
-def boxes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("boxes") / "data"
-    write_dataset(make_rows(), folder, GRID)
-    return folder
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])

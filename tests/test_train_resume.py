@@ -18,20 +18,13 @@ from lora3d.base import find_folder, hash_configs, load_base
 from lora3d.base.single import unpack
 from lora3d.cache import cache_rows
 from lora3d.checkpoint import load_checkpoint, read_run, save_checkpoint
-from lora3d.dataset import read_dataset, write_dataset
+from lora3d.dataset import read_dataset
 from lora3d.errors import InputError
 from lora3d.state import new_state
 from lora3d.train import train
-from tests.test_train import GRID, make_rows
+from tests.test_train import GRID
 from tests.toy_bases import TOY_RUN, save_toy
 from tests.toy_files import save_single
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resume") / "data"
-    write_dataset(make_rows(), folder, GRID)
-    return folder
 
 
 @pytest.fixture
@@ -39,8 +32,8 @@ def plain(tmp_path):
     return save_toy("sd15", tmp_path / "sd15")
 
 
-def run(config, data, out, **more):
-    return train(config, data, out, progress=False, report=lambda text: None, **more)
+def run(config, boxes, out, **more):
+    return train(config, boxes, out, progress=False, report=lambda text: None, **more)
 
 
 def change(file: Path, how: Callable[[dict[str, Any]], object]) -> None:
@@ -53,18 +46,18 @@ def double_scale(fields: dict[str, Any]) -> None:
     fields["scaling_factor"] *= 2
 
 
-def test_another_scale_of_the_vae_makes_latents_anew_and_is_named_on_resume(plain, data, tmp_path):
+def test_another_scale_of_the_vae_makes_latents_anew_and_is_named_on_resume(plain, boxes, tmp_path):
     config, out = replace(TOY_RUN, base=str(plain), steps=2), tmp_path / "run"
-    dataset = read_dataset(data)
-    run(config, data, out)
+    dataset = read_dataset(boxes)
+    run(config, boxes, out)
     before = cache_rows(load_base(plain, grid=GRID), dataset, config, "train")
     change(plain / "vae" / "config.json", double_scale)
     base = load_base(plain, grid=GRID)
     after = cache_rows(base, dataset, config, "train")
     assert torch.allclose(after.stored.float(), 2 * before.stored.float(), rtol=2e-3, atol=1e-4)
     with pytest.raises(InputError, match=r"another vae/config.json of the base; .* say --accept-changes"):
-        run(config, data, out, resume=True)
-    run(config, data, out, resume=True, accept_changes=True)
+        run(config, boxes, out, resume=True)
+    run(config, boxes, out, resume=True, accept_changes=True)
     assert read_run(out)["base_configs"] == hash_configs(plain)
 
 
@@ -92,38 +85,38 @@ def test_a_single_files_are_those_beside_it(plain, tmp_path):
     assert {k for k in after if after[k] != before[k]} == {"vae/config.json"}
 
 
-def test_minis_moments_are_its_configuration_which_earlier_versions_did_not_note(toy_base, data, tmp_path):
+def test_minis_moments_are_its_configuration_which_earlier_versions_did_not_note(toy_base, boxes, tmp_path):
     base, out = shutil.copytree(toy_base, tmp_path / "base"), tmp_path / "run"
     config = replace(TOY_RUN, base=str(base), steps=1)
-    run(config, data, out)
+    run(config, boxes, out)
     file = base / "latents.json"
     file.write_text(file.read_text() + " ")
     with pytest.raises(InputError, match="another latents.json of the base"):
-        run(config, data, out, resume=True)
+        run(config, boxes, out, resume=True)
 
     def forget(fields: dict[str, Any]) -> None:
         del fields["base_configs"], fields["grid_adapter"]
 
     change(out / "recipe.json", forget)
     with pytest.raises(InputError, match="earlier version, which did not note the base's configuration"):
-        run(config, data, out, resume=True)
-    run(config, data, out, resume=True, accept_changes=True)
+        run(config, boxes, out, resume=True)
+    run(config, boxes, out, resume=True, accept_changes=True)
     assert read_run(out)["base_configs"] == hash_configs(base)
 
 
-def test_another_grid_adapter_under_the_same_name_is_named(toy_base, data, tmp_path):
+def test_another_grid_adapter_under_the_same_name_is_named(toy_base, boxes, tmp_path):
     config = replace(TOY_RUN, base=str(toy_base), steps=1)
-    grid = run(config, data, tmp_path / "grid").adapter
+    grid = run(config, boxes, tmp_path / "grid").adapter
     asked, out = replace(config, grid_adapter=str(grid)), tmp_path / "run"
-    run(asked, data, out)
+    run(asked, boxes, out)
     with safe_open(grid, "pt") as file:
         words = file.metadata()
     save_file({k: 2 * v for k, v in load_file(grid).items()}, grid, words)
     with pytest.raises(InputError, match="another content of the grid adapter; resume needs the same"):
-        run(asked, data, out, resume=True)
+        run(asked, boxes, out, resume=True)
     grid.unlink()
     with pytest.raises(InputError, match=r"grid_adapter .* cannot be read \(No such file"):
-        run(asked, data, out, resume=True)
+        run(asked, boxes, out, resume=True)
 
 
 @pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])

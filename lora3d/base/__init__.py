@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lora3d.errors import InputError, first_line
+from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
+from lora3d.hub import download, is_hub_name
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +171,7 @@ def find_folder(name: str | Path, weights: bool = True) -> Path:
         from lora3d.base.single import unpack
 
         return unpack(folder.absolute())
-    if folder.is_dir() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
+    if folder.is_dir() or not is_hub_name(str(name)):
         raise InputError(
             f"no base at {str(name)!r}: expected 'mini', a folder in diffusers layout (with model_index.json), "
             "a .safetensors file, or a model of the Hub as owner/name"
@@ -190,20 +190,8 @@ def find_folder(name: str | Path, weights: bool = True) -> Path:
 
 def _fetch(name: str, weights: list[str]) -> Path:
     """A Hub's model in huggingface_hub's cache: what describes it, and ``weights``, as patterns."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        found = snapshot_download(
-            name,
-            allow_patterns=["*.json", "*.txt", "*.model", *weights],
-            ignore_patterns=["*fp16*", "*non_ema*"],
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"base {name!r} is no folder here and cannot be had from the Hub: {first_line(error)}"
-        ) from error
-    return Path(found)
+    described = ["*.json", "*.txt", "*.model"]
+    return download(name, "base", [*described, *weights], ignore=["*fp16*", "*non_ema*"])
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
