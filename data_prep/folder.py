@@ -363,7 +363,7 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """The parts in the order of the files, with subject and split filled in."""
     for file in kept:
-        table = pq.read_table(prepared[file].part).replace_schema_metadata()
+        table = pq.ParquetFile(prepared[file].part).read().replace_schema_metadata()
         for column, value in (("subject", subjects[file]), ("split", sides[file])):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * len(table), pa.string()))

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from lora3d.errors import InputError
+from lora3d.heap import keep_freed_memory
 
 START_LIMIT_S = 180.0
 _READY = "ready"
@@ -131,6 +132,7 @@ def _stop(worker: _Worker) -> None:
 def _work(pipe: Connection, function: Callable[[Any], Any], memory_mb: int) -> None:
     """The worker's loop; ends with its parent, even inside a task that hangs. Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     if sys.platform.startswith("linux"):  # macOS refuses such limits, Windows has none
         import resource

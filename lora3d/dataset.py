@@ -274,7 +274,14 @@ def _write_shards(tables: Iterable[pa.Table], folder: Path, grid: ViewGrid) -> N
                 if writer is not None:
                     writer.close()
                 path = folder / f"data-{shard:05d}.parquet"
-                writer = pq.ParquetWriter(path, make_schema(grid), compression="zstd", write_statistics=False)
+                # Rows hardly repeat, pictures never: dictionaries would be built to be thrown away.
+                writer = pq.ParquetWriter(
+                    path,
+                    make_schema(grid),
+                    compression="zstd",
+                    use_dictionary=False,
+                    write_statistics=False,
+                )
                 shard, written = shard + 1, 0
             writer.write_table(group.cast(make_schema(grid)), row_group_size=ROW_GROUP)
             written += group.nbytes

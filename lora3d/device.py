@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,8 +13,6 @@ from importlib.util import find_spec
 import torch
 
 from lora3d.errors import InputError
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -87,29 +83,6 @@ def require_compiler(device: torch.device) -> None:
         raise InputError(
             "compile = true wants Triton, which is not installed: pip install triton, or leave it out"
         )
-
-
-def return_freed_memory() -> None:
-    """Has glibc give freed blocks of 2 MiB and more back to the system at once; elsewhere nothing.
-
-    Left alone, the size from which it does so follows what is freed, up to 32 MiB (mallopt(3)), and a checkpointed
-    step leaves holes that the next one cannot fill. Smaller blocks would cost more time than they are worth: they are
-    left to `return_holes`.
-    """
-    if libc := _glibc():
-        libc.mallopt(M_TRIM_THRESHOLD, 64 << 20)
-        libc.mallopt(M_MMAP_THRESHOLD, 2 << 20)
-
-
-def return_holes() -> None:
-    """Has glibc give the free pages between its blocks back to the system (malloc_trim(3)); elsewhere nothing."""
-    if libc := _glibc():
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "malloc_trim") else None
 
 
 def _best_seconds(work: Callable[[], object], repeats: int) -> float:

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import (
     noop_context_fn,
 )
 
-from lora3d.device import return_holes
+from lora3d.heap import return_holes
 
 aten = torch.ops.aten
 # Products for each number of an operation's answer, by its arguments.

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lora3d.adapter import attach, networks, use_adapters
 from lora3d.base import Base
-from lora3d.device import require_compiler, return_freed_memory
+from lora3d.device import require_compiler
 from lora3d.errors import InputError
+from lora3d.heap import return_freed_memory
 from lora3d.lora_linear import use_lora_linear
 from lora3d.recipe import TrainConfig
 from lora3d.recompute import recompute

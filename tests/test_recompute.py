@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lora3d import recompute as rules
 from lora3d.adapter import attach
 from lora3d.base import load_base
-from lora3d.device import return_holes
 from lora3d.grid import PRESETS
+from lora3d.heap import return_holes
 from lora3d.lora_linear import use_lora_linear
 from lora3d.recompute import recompute
 from tests.toy_bases import save_toy

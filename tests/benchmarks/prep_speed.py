@@ -33,7 +33,6 @@ from lora3d.data_prep.folder import prep
 from lora3d.data_prep.procedural import make_shape
 from lora3d.data_prep.sources import find_assets
 from lora3d.dataset import read_dataset
-from lora3d.device import measure_gflops
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.mesh import glb_bytes
@@ -66,6 +65,7 @@ def run_art(args: argparse.Namespace) -> None:
     packs = [p for p in sorted(args.art.iterdir()) if p.is_dir() and any(p.rglob("*.gl*"))]
     with tempfile.TemporaryDirectory() as folder:
         for source in [*packs, join_packs(packs, Path(folder) / "all")]:
+            seconds: list[float] = []
             for workers in args.workers:
                 marks: list[float] = []
                 start = time.perf_counter()
@@ -78,10 +78,11 @@ def run_art(args: argparse.Namespace) -> None:
                     progress=lambda done, of, marks=marks: marks.append(time.perf_counter()),
                 )
                 taken, files = time.perf_counter() - start, len(marks)
+                seconds.append(taken)
                 steady = (files - 1) / (marks[-1] - marks[0])
                 print(
                     f"{source.name:20} {workers} workers, {files:3} models, {report.rows:3} rows in {taken:5.1f} s: "
-                    f"{files / taken:.2f} models/s, {steady:.2f} once started",
+                    f"{files / taken:.2f} models/s, {steady:.2f} once started, {seconds[0] / taken:.2f} x",
                     flush=True,
                 )
 
@@ -186,6 +187,9 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     args = parser.parse_args()
     if args.what == "art":
+        # Not above: prep's workers import this script anew, and prep itself needs no torch.
+        from lora3d.device import measure_gflops
+
         print(f"{measure_gflops():.0f} GFLOP/s fp32", flush=True)
     try:
         {"art": run_art, "corpus": run_corpus, "memory": run_memory, "kill": run_kill}[args.what](args)
