@@ -1,6 +1,6 @@
 """How fast `prep` is, what it needs, and whether it survives.
 
-    python tests/benchmarks/prep_speed.py art     [--art ../shared/art] [--workers 1 2]
+    python tests/benchmarks/prep_speed.py art     [--art ../shared/art] [--workers 1 2] [--only all]
     python tests/benchmarks/prep_speed.py corpus  [--shared ../shared]
     python tests/benchmarks/prep_speed.py memory  [--counts 250 1000 4000]
     python tests/benchmarks/prep_speed.py kill    [--art ../shared/art] [--times 20]
@@ -64,7 +64,8 @@ def join_packs(packs: list[Path], to: Path) -> Path:
 def run_art(args: argparse.Namespace) -> None:
     packs = [p for p in sorted(args.art.iterdir()) if p.is_dir() and any(p.rglob("*.gl*"))]
     with tempfile.TemporaryDirectory() as folder:
-        for source in [*packs, join_packs(packs, Path(folder) / "all")]:
+        sources = [*packs, join_packs(packs, Path(folder) / "all")]
+        for source in (s for s in sources if not args.only or s.name in args.only):
             seconds: list[float] = []
             for workers in args.workers:
                 marks: list[float] = []
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--art", type=Path, default=Path("../shared/art"))
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", help="packs of art, by name, or all: the folder of them all")
     parser.add_argument("--counts", type=int, nargs="+", default=[250, 1000, 4000])
     parser.add_argument("--times", type=int, default=20)
     args = parser.parse_args()
