@@ -19,11 +19,12 @@ def load(
     *,
     device: str = "auto",
     precision: str = "auto",
+    samples: int = 1,
 ) -> Generator:
-    """A base with adapters (file -> weight), ready to generate; see `lora3d.generate.load`.
+    """A base with adapters (file -> weight), ready to generate; ``samples`` and all else as in `lora3d.generate.load`.
 
     The heavy libraries are imported here, not with the package.
     """
     from lora3d import generate
 
-    return generate.load(base, adapters, device=device, precision=precision)
+    return generate.load(base, adapters, device=device, precision=precision, samples=samples)

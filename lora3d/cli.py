@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lora3d.cli_adapter import add_adapter_commands
-from lora3d.cli_generate import add_generate
+from lora3d.cli_generate import add_generate, add_samples
 from lora3d.cli_lift import add_lift
 from lora3d.cli_recipe import add_recipe_flags, flags_given, read_with_flags, words
 from lora3d.errors import InputError
@@ -153,6 +153,7 @@ def _add_eval(commands: Any) -> None:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--limit", type=int, help="at most so many held-out assets")
     evaluate.add_argument("--steps", type=int, help="denoising steps")
+    add_samples(evaluate)
     evaluate.add_argument(
         "--guess-viewpoints", action="store_true", help="do not tell the base where drawings were seen from"
     )
@@ -269,6 +270,7 @@ def run_eval(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         limit=args.limit,
         steps=args.steps,
+        samples=args.samples,
         precision=args.precision,
         stated=not args.guess_viewpoints,
         progress=not args.json,

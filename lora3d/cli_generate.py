@@ -34,9 +34,19 @@ def add_generate(add: Callable[..., argparse.ArgumentParser], commands: Any) -> 
     generate.add_argument("--workers", type=int, default=2, help="processes that lift, with --batch")
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--steps", type=int, help="denoising steps")
+    add_samples(generate)
     generate.add_argument("--guidance", type=float, help="1 is off")
     add_placement(generate)
     add_require(generate)
+
+
+def add_samples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        help="answers drawn and combined into one: surer shapes, calmer colours, as many times the time",
+    )
 
 
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +97,14 @@ def run_generate(args: argparse.Namespace) -> dict[str, Any]:
 def _load(args: argparse.Namespace, adapters: dict[str | Path, float]) -> Generator:
     from lora3d.generate import load
 
-    return load(args.base, adapters, device=args.device, precision=args.precision, matting=args.matting)
+    return load(
+        args.base,
+        adapters,
+        device=args.device,
+        precision=args.precision,
+        matting=args.matting,
+        samples=args.samples,
+    )
 
 
 def _generate_batch(args: argparse.Namespace, adapters: dict[str | Path, float]) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def evaluate_adapter(
     seed: int = 0,
     limit: int | None = None,
     steps: int | None = None,
+    samples: int = 1,
     precision: str = "auto",
     stated: bool = True,
     lift: Lift = lifting.lift,
@@ -124,12 +125,15 @@ def evaluate_adapter(
 ) -> dict[str, Any]:
     """`evaluate` for a dataset folder, a base and one adapter file, each row asked by drawing and caption.
 
+    samples: drawn for each answer and combined, see `lora3d.grid.combine_samples`.
     stated: also by where the drawing was seen from, as the dataset has it; the base guesses that otherwise.
 
     Raises InputError where the dataset's grid is not the base's.
     """
     dataset = read_dataset(data)
-    adapted = load(base, {adapter: 1.0} if adapter else {}, precision=precision, grid=dataset.grid)
+    adapted = load(
+        base, {adapter: 1.0} if adapter else {}, precision=precision, grid=dataset.grid, samples=samples
+    )
     model, grid = adapted.base, dataset.grid
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
 
@@ -148,7 +152,11 @@ def evaluate_adapter(
         return model.decode(there).float().cpu().numpy()[0]
 
     settings = _settings(adapted, adapter, dataset)
-    settings |= {"steps": steps or model.steps, "viewpoints": "stated" if stated else "guessed"}
+    settings |= {
+        "steps": steps or model.steps,
+        "samples": samples,
+        "viewpoints": "stated" if stated else "guessed",
+    }
     return evaluate(
         dataset,
         asked(replace(adapted, cards={}, weights={})),

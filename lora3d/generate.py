@@ -26,7 +26,7 @@ from lora3d.drawing import fit_reference, read_drawing
 from lora3d.errors import InputError
 from lora3d.export import file_names, require_spared, safe_name, view_files
 from lora3d.formats import Pivot
-from lora3d.grid import PRESETS, ViewGrid, pack, settle_depth
+from lora3d.grid import PRESETS, ViewGrid, combine_samples, pack, settle_depth
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
 from lora3d.trigger import has_words
@@ -140,6 +140,7 @@ def to_image(picture: Array) -> Image.Image:
 class Generator:
     """A loaded base with its adapters; make one with `load`. For ``matting`` see `read_drawing`.
 
+    ``samples`` are drawn for each answer and combined, see `lora3d.grid.combine_samples`.
     ``files`` are the adapters' own, and the SHA-256 of each when it was loaded.
     """
 
@@ -149,6 +150,7 @@ class Generator:
     files: dict[str, tuple[Path, str]]
     dtype: torch.dtype
     matting: str | None = None
+    samples: int = 1
 
     @property
     def adapter_files(self) -> list[Path]:
@@ -239,6 +241,7 @@ class Generator:
             "seed": seed,
             "steps": steps,
             "guidance": guidance,
+            **({"samples": self.samples} if self.samples > 1 else {}),
             "grid": self.base.grid.to_dict(),
             "precision": str(self.dtype).removeprefix("torch."),
             "versions": {p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
@@ -278,11 +281,13 @@ class Generator:
         use_adapters(self.base, self.weights)
         given = encode_references(self.base, references)
         text = self.base.embed([self.sentence(p) for p in prompts])
-        noise = torch.stack(
-            [torch.randn(self.base.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
-        ).to(self.base.device)
-        latents = sample(self.base, noise, given, text, steps, guidance, self.dtype)
-        tiles = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
+        # Of one seed the first draw, the second, …: CPU generators tell seeds apart by their lower 32 bits alone.
+        generators, drawn = [torch.Generator().manual_seed(s) for s in seeds], []
+        for _ in range(self.samples):
+            noise = torch.stack([torch.randn(self.base.latent_shape, generator=g) for g in generators])
+            latents = sample(self.base, noise.to(self.base.device), given, text, steps, guidance, self.dtype)
+            drawn.append(settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy()))
+        tiles = combine_samples(self.base.grid, np.stack(drawn))
         for i, reference in enumerate(references):
             if reference is not None:
                 _write_reference(self.base.grid, tiles[i], reference)
@@ -351,11 +356,15 @@ def load(
     precision: str = "auto",
     grid: ViewGrid | None = None,
     matting: str | None = None,
+    samples: int = 1,
 ) -> Generator:
     """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit.
 
+    ``samples`` are drawn for each answer and combined, see `lora3d.grid.combine_samples`: as many times the time.
     A plain text-to-image base has no grid of its own: it takes ``grid``, by default the first adapter's.
     """
+    if samples < 1:
+        raise InputError(f"an answer takes at least one sample, found {samples}")
     chosen = choose_device(device)
     dtype = choose_dtype(chosen, precision)
     card = find_card(Path(next(iter(adapters)))) if adapters else None
@@ -368,4 +377,4 @@ def load(
         cards[name] = load_adapter(loaded, Path(path), name)
         weights[name] = float(weight)
         files[name] = Path(path), str(parent_of(Path(path))["sha256"])
-    return Generator(loaded, cards, weights, files, dtype, matting)
+    return Generator(loaded, cards, weights, files, dtype, matting, samples)

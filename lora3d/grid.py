@@ -196,6 +196,21 @@ def settle_depth(grid: ViewGrid, tiles: Array) -> Array:
     return settled
 
 
+def combine_samples(grid: ViewGrid, several: Array) -> Array:
+    """Several answers (n, …, cells, t, t, 3) to one question, with settled depth, as one of them.
+
+    Of colours the mean, the best guess in squares. Of depths the median: the mean of surfaces at different depths, or
+    of a surface and background, is where none of them is. Of an even number the median is the higher of the two.
+    """
+    if len(several) == 1:
+        return several[0]
+    combined = several.mean(axis=0)
+    cells = list(grid.indices("depth"))
+    depth = np.sort(several[..., cells, :, :, :], axis=0)
+    combined[..., cells, :, :, :] = depth[len(several) // 2]
+    return combined
+
+
 def require_same_grid(a: ViewGrid, a_name: str, b: ViewGrid, b_name: str) -> None:
     """Raises GridError that names both sides and the first field in which they differ."""
     left, right = a.to_dict(), b.to_dict()

@@ -18,7 +18,7 @@ from lora3d.errors import InputError
 from lora3d.export import require_spared
 from lora3d.formats import FORMATS
 from lora3d.generate import to_image, written
-from lora3d.grid import PRESETS, unpack
+from lora3d.grid import PRESETS, combine_samples, unpack
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +166,40 @@ def test_no_file_of_a_model_has_the_name_of_another(tmp_path, format):
 def test_steps_that_the_sampler_does_not_have_are_refused(generator, steps):
     with pytest.raises(InputError, match="steps must be from 1 to 1000"):
         generator.generate(steps=steps)
+
+
+def test_several_samples_are_one_answer_of_their_own_seeds(generator):
+    """The first is what one sample is; colours are means; each depth is one of those drawn; a batch changes nothing."""
+    three, grid = replace(generator, samples=3), generator.base.grid
+    ask = {"references": [None], "prompts": ["a red box"], "steps": 2}
+    made = three.generate_tiles(**ask, seeds=[5])[0]
+    two = replace(generator, samples=2).generate_tiles(**ask, seeds=[5])[0]
+    one = generator.generate_tiles(**ask, seeds=[5])[0]
+    rgb = list(grid.indices("rgb"))
+    # What the second and the third must have been.
+    second = 2 * two[rgb] - one[rgb]
+    third = 3 * made[rgb] - one[rgb] - second
+    assert np.abs(second - one[rgb]).max() > 0.01 and np.abs(third - second).max() > 0.01
+    assert all(x.min() > -1e-5 and x.max() < 1 + 1e-5 for x in (second, third))
+    both = three.generate_tiles([None, None], ["a blue box", "a red box"], [9, 5], steps=2)[1]
+    assert np.allclose(both, made, atol=1e-4)
+    assert three.record(None, "a red box", seed=5)["samples"] == 3
+    assert "samples" not in generator.record(None, "a red box", seed=5)
+
+
+def test_colours_are_means_and_depths_are_medians():
+    grid = PRESETS["box6"].with_tile(8)
+    drawn = np.random.default_rng(0).random((5, len(grid.cells), 8, 8, 3)).astype(np.float32)
+    depth, rgb = (list(grid.indices(channel)) for channel in ("depth", "rgb"))
+    made = combine_samples(grid, drawn)
+    assert np.allclose(made[rgb], drawn[:, rgb].mean(0), atol=1e-6)
+    assert np.array_equal(made[depth], np.median(drawn[:, depth], axis=0))
+    # Half surface, half background: surface, as it was drawn, and nothing between.
+    half = np.where(np.arange(4)[:, None, None, None, None] < 2, 0, drawn[:4])
+    assert np.isin(combine_samples(grid, half)[depth], half[:, depth]).all()
+    assert np.array_equal(combine_samples(grid, drawn[:1]), drawn[0])
+
+
+def test_an_answer_of_no_sample_is_refused(toy_base):
+    with pytest.raises(InputError, match="at least one sample, found 0"):
+        load(toy_base, samples=0)
