@@ -19,7 +19,7 @@ def load(
     *,
     device: str = "auto",
     precision: str = "auto",
-    samples: int = 1,
+    samples: int | None = None,
 ) -> Generator:
     """A base with adapters (file -> weight), ready to generate; ``samples`` and all else as in `lora3d.generate.load`.
 

@@ -44,8 +44,7 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         type=int,
-        default=1,
-        help="answers drawn and combined into one: surer shapes, calmer colours, as many times the time",
+        help="answers drawn and combined into one: surer shapes, calmer colours, as many times the time; mini: 5",
     )
 
 

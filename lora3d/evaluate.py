@@ -116,7 +116,7 @@ def evaluate_adapter(
     seed: int = 0,
     limit: int | None = None,
     steps: int | None = None,
-    samples: int = 1,
+    samples: int | None = None,
     precision: str = "auto",
     stated: bool = True,
     lift: Lift = lifting.lift,
@@ -125,7 +125,7 @@ def evaluate_adapter(
 ) -> dict[str, Any]:
     """`evaluate` for a dataset folder, a base and one adapter file, each row asked by drawing and caption.
 
-    samples: drawn for each answer and combined, see `lora3d.grid.combine_samples`.
+    samples: drawn for each answer and combined, see `lora3d.generate.load`.
     stated: also by where the drawing was seen from, as the dataset has it; the base guesses that otherwise.
 
     Raises InputError where the dataset's grid is not the base's.
@@ -154,7 +154,7 @@ def evaluate_adapter(
     settings = _settings(adapted, adapter, dataset)
     settings |= {
         "steps": steps or model.steps,
-        "samples": samples,
+        "samples": adapted.samples,
         "viewpoints": "stated" if stated else "guessed",
     }
     return evaluate(

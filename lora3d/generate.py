@@ -356,14 +356,15 @@ def load(
     precision: str = "auto",
     grid: ViewGrid | None = None,
     matting: str | None = None,
-    samples: int = 1,
+    samples: int | None = None,
 ) -> Generator:
     """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit.
 
-    ``samples`` are drawn for each answer and combined, see `lora3d.grid.combine_samples`: as many times the time.
+    ``samples`` are drawn for each answer and combined, see `lora3d.grid.combine_samples`: as many times the time. None:
+    as many as the base says.
     A plain text-to-image base has no grid of its own: it takes ``grid``, by default the first adapter's.
     """
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise InputError(f"an answer takes at least one sample, found {samples}")
     chosen = choose_device(device)
     dtype = choose_dtype(chosen, precision)
@@ -377,4 +378,4 @@ def load(
         cards[name] = load_adapter(loaded, Path(path), name)
         weights[name] = float(weight)
         files[name] = Path(path), str(parent_of(Path(path))["sha256"])
-    return Generator(loaded, cards, weights, files, dtype, matting, samples)
+    return Generator(loaded, cards, weights, files, dtype, matting, samples or loaded.samples)

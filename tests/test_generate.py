@@ -170,7 +170,9 @@ def test_steps_that_the_sampler_does_not_have_are_refused(generator, steps):
 
 def test_several_samples_are_one_answer_of_their_own_seeds(generator):
     """The first is what one sample is; colours are means; each depth is one of those drawn; a batch changes nothing."""
-    three, grid = replace(generator, samples=3), generator.base.grid
+    assert generator.samples == generator.base.samples
+    generator, three = (replace(generator, samples=n) for n in (1, 3))
+    grid = generator.base.grid
     ask = {"references": [None], "prompts": ["a red box"], "steps": 2}
     made = three.generate_tiles(**ask, seeds=[5])[0]
     two = replace(generator, samples=2).generate_tiles(**ask, seeds=[5])[0]

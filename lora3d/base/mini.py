@@ -66,6 +66,7 @@ class MiniBase:
 
     steps = 4
     guidance = 2.0
+    samples = 5
 
     @property
     def device(self) -> torch.device:
