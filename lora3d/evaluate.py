@@ -131,9 +131,8 @@ def evaluate_adapter(
     Raises InputError where the dataset's grid is not the base's.
     """
     dataset = read_dataset(data)
-    adapted = load(
-        base, {adapter: 1.0} if adapter else {}, precision=precision, grid=dataset.grid, samples=samples
-    )
+    files: dict[str | Path, float] = {adapter: 1.0} if adapter else {}
+    adapted = load(base, files, precision=precision, grid=dataset.grid, samples=samples)
     model, grid = adapted.base, dataset.grid
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
 
@@ -152,11 +151,7 @@ def evaluate_adapter(
         return model.decode(there).float().cpu().numpy()[0]
 
     settings = _settings(adapted, adapter, dataset)
-    settings |= {
-        "steps": steps or model.steps,
-        "samples": adapted.samples,
-        "viewpoints": "stated" if stated else "guessed",
-    }
+    settings |= {"steps": steps or model.steps, "viewpoints": "stated" if stated else "guessed"}
     return evaluate(
         dataset,
         asked(replace(adapted, cards={}, weights={})),
@@ -176,7 +171,7 @@ def _settings(generator: Generator, adapter: Path | None, dataset: Dataset) -> d
     """What answered, for the report."""
     base = generator.base
     settings: dict[str, Any] = {"base": base.name, "base_revision": base.revision}
-    settings["precision"] = str(generator.dtype).removeprefix("torch.")
+    settings |= {"precision": str(generator.dtype).removeprefix("torch."), "samples": generator.samples}
     for card in generator.cards.values():
         settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}
         if card.dataset != dataset.content_hash:
