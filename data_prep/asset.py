@@ -41,7 +41,7 @@ SPREAD_DEG, VIEWPOINTS = 39.0, 8
 _ANY_WAY_UP = (".stl", ".ply", ".off")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """An asset to prepare, and the Parquet file that its rows are written to.
 
@@ -58,21 +58,21 @@ class Task:
     captioner: Captioner | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the parent needs to know of an asset; its rows lie in ``part``, and so does this.
+    """What the parent needs to know of an asset; its rows lie in ``part``, and so do this and its look.
 
     Attributes:
-        look: of the model; None for pictures without one.
         ious: of the drawings that became rows.
         shown: SHA-256 of the pictures that have no model; empty for a model.
+        plain: its model's file has no colours.
     """
 
     part: Path
-    look: Look | None
     ious: tuple[float, ...]
     warnings: tuple[str, ...]
     shown: str = ""
+    plain: bool = False
 
 
 _SAID, _PACKED, _STRIPS = b"lora3d_prepared", b"lora3d_look", b"lora3d_strips"
@@ -80,13 +80,18 @@ _SAID, _PACKED, _STRIPS = b"lora3d_prepared", b"lora3d_look", b"lora3d_strips"
 
 def read_prepared(part: Path) -> Prepared:
     """What `prepare` returned when it wrote ``part``."""
+    said = json.loads(pq.read_schema(part).metadata[_SAID])
+    return Prepared(
+        part, tuple(said["ious"]), tuple(said["warnings"]), said["shown"], said.get("plain", False)
+    )
+
+
+def read_look(part: Path) -> Look:
+    """What the model of a part looks like. Raises KeyError for a part without a model."""
     metadata = pq.read_schema(part).metadata
     said = json.loads(metadata[_SAID])
-    look = None
-    if not said["shown"]:
-        packed = base64.b64decode(metadata[_PACKED])
-        look = Look(np.array(said["moments"]), packed, np.array(said["cover"]), said["plain"])
-    return Prepared(part, look, tuple(said["ious"]), tuple(said["warnings"]), said["shown"])
+    packed = base64.b64decode(metadata[_PACKED])
+    return Look(np.array(said["moments"]), packed, np.array(said["cover"]), said["plain"])
 
 
 def read_strips(part: Path) -> list[bytes]:
@@ -107,10 +112,10 @@ def write_rows(task: Task, look: Look | None, rows: list[Row], warnings: Iterabl
         shown.update(row.tiles.tobytes())
     prepared = Prepared(
         task.part,
-        look,
         ious,
         tuple(dict.fromkeys([*warnings, *chain(*faults)])),
         shown.hexdigest() if look is None else "",
+        look is not None and look.plain,
     )
     said: dict[str, Any] = {"ious": ious, "warnings": prepared.warnings, "shown": prepared.shown}
     if look is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lora3d.data_prep.asset import Prepared, Task, prepare, read_strips
+from lora3d.data_prep.asset import Prepared, Task, prepare, read_look, read_strips
 from lora3d.data_prep.captions import Captioner, find_captioner
 from lora3d.data_prep.drawings import BLUEPRINT, STYLES
 from lora3d.data_prep.licenses import UNSTATED, spdx_of
@@ -37,6 +37,7 @@ from lora3d.trigger import with_trigger
 
 TIME_LIMIT_S = 120.0
 MEMORY_MB, LEAST_MB = 6144, 512  # a worker needs the least for itself
+LOOKS_HELD = 512  # some kilobytes each; the others are read again from their parts
 
 
 @dataclass(frozen=True)
@@ -189,22 +190,24 @@ def _write(
     overwrite: bool,
 ) -> PrepReport:
     """The dataset of what was prepared: twins left out, variants grouped into subjects, subjects held out."""
-    kept, twins = _without_twins(found, prepared)
+    look = lru_cache(LOOKS_HELD)(lambda file: read_look(prepared[file].part))
+    kept, twins = _without_twins(found, prepared, look)
     rejected = [*found.rejected, *failed, *twins]
     _require_some(src, kept, rejected)
+    models = [f for f in kept if not prepared[f].shown]
     subjects = group_subjects(
         {f: name_of(f) for f in kept},
-        find_alike(_looks(prepared, kept)),
+        find_alike(models, look),
         {f: asset.subject for f, asset in kept.items()},
     )
     # Scores compare with a model: what has none is never held out, nor does it tell of what is.
     split = split_subjects(
-        Counter(subjects[f] for f in _looks(prepared, kept)),
+        Counter(subjects[f] for f in models),
         share=settings["test_share"],
         least=settings["min_test"],
         seed=settings["seed"],
     )
-    told = {f for f in kept if prepared[f].look is None and subjects[f] in split.test}
+    told = {f for f in kept if prepared[f].shown and subjects[f] in split.test}
     rejected += [{"file": f, "reason": f"a picture of {subjects[f]!r}, which is held out"} for f in told]
     kept = {f: asset for f, asset in kept.items() if f not in told}
     sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
@@ -225,21 +228,17 @@ def _write(
 
 
 def _without_twins(
-    found: Found, prepared: dict[str, Prepared]
+    found: Found, prepared: dict[str, Prepared], look: Callable[[str], Look]
 ) -> tuple[dict[str, Asset], list[dict[str, str]]]:
     """The assets to keep by file, the best of each set of twins, and a line for every other."""
     ranked = sorted(prepared, key=lambda f: _rank(f, prepared[f]))
-    twins = find_duplicates(_looks(prepared, ranked))
+    twins = find_duplicates([f for f in ranked if not prepared[f].shown], look)
     first: dict[str, str] = {}
     for f in ranked:
         if prepared[f].shown and first.setdefault(prepared[f].shown, f) != f:
             twins[f] = first[prepared[f].shown]
     kept = {a.file: a for a in found.assets if a.file in prepared and a.file not in twins}
     return kept, [{"file": f, "reason": f"a duplicate of {first}"} for f, first in twins.items()]
-
-
-def _looks(prepared: dict[str, Prepared], files: Iterable[str]) -> dict[str, Look]:
-    return {f: look for f in files if (look := prepared[f].look) is not None}
 
 
 def _caption(
@@ -294,9 +293,9 @@ def _prepare_all(
 
 def _rank(file: str, prepared: Prepared) -> tuple[bool, int, int, str]:
     """Which of several twins is kept: that with colours, more drawings, the richer format, the first name."""
-    if prepared.look is None:
+    if prepared.shown:
         return False, 0, 0, file
-    return prepared.look.plain, -len(prepared.ious), READABLE.index(Path(file).suffix.lower()), file
+    return prepared.plain, -len(prepared.ious), READABLE.index(Path(file).suffix.lower()), file
 
 
 def _require_some(src: Path, kept: dict[str, Asset], rejected: list[dict[str, str]]) -> None:
@@ -345,13 +344,13 @@ def _report(
         content_hash="",
         files=len(kept) + len(rejected),
         assets=len(kept),
-        alone=sum(prepared[f].look is None for f in kept),
+        alone=sum(bool(prepared[f].shown) for f in kept),
         rows=sum(rows.values()),
         subjects=len(set(subjects.values())),
         train=sum(side == "train" for side in sides.values()),
         test=sum(side == "test" for side in sides.values()),
         rejected=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        drawn=len(ious) + sum(prepared[f].look is None for f in kept),
+        drawn=len(ious) + sum(bool(prepared[f].shown) for f in kept),
         mean_iou=round(statistics.fmean(ious), 4) if ious else None,
         licenses=dict(sorted(licenses.items())),
         warnings=warnings,
@@ -363,7 +362,8 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """The parts in the order of the files, with subject and split filled in."""
     for file in kept:
-        table = pq.ParquetFile(prepared[file].part).read().replace_schema_metadata()
+        # One thread: a part is small, and each thread would keep memory of its own.
+        table = pq.ParquetFile(prepared[file].part).read(use_threads=False).replace_schema_metadata()
         for column, value in (("subject", subjects[file]), ("split", sides[file])):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * len(table), pa.string()))

@@ -8,7 +8,7 @@ changes, and small pictures from the six sides, which see colour and handedness.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,7 +36,7 @@ class Look:
     Attributes:
         moments: (6,) float64, the same for any rotation and triangulation: surface area, the three second
             moments about the surface's centre, that centre's distance from the box's, the volume.
-        packed: the views, compressed: thousands of looks are held at once.
+        packed: the views, compressed: many looks are held at once.
         cover: (6,) which share of each side's picture shows something, the first way up.
         plain: the file has no colours.
     """
@@ -178,25 +178,26 @@ def _is_plain(mesh: Mesh) -> bool:
     return bare and mesh.corner_color is None
 
 
-def find_duplicates(looks: Mapping[str, Look]) -> dict[str, str]:
-    """Files that show the same object as an earlier one, and which; in the order of ``looks``."""
-    files = list(looks)
-    moments = np.array([looks[f].moments for f in files]).reshape(len(files), 6)
+def find_duplicates(files: list[str], look: Callable[[str], Look]) -> dict[str, str]:
+    """Files that show the same object as an earlier one, and which; in the order of ``files``.
+
+    look: of a file; asked for when it is compared, so that those of thousands need not be held.
+    """
+    moments = np.array([look(f).moments for f in files]).reshape(len(files), 6)
     first: dict[str, str] = {}
     for i, file in enumerate(files):
         close = [files[j] for j in np.flatnonzero(_close(moments[:i], moments[i])) if files[j] not in first]
         # A file without colours is the twin of any colour: of the one that bears its name.
         close.sort(key=lambda f: PurePosixPath(f).stem != PurePosixPath(file).stem)
-        twin = next((f for f in close if same_object(looks[file], looks[f])), None)
+        twin = next((f for f in close if same_object(look(file), look(f))), None)
         if twin is not None:
             first[file] = twin
     return first
 
 
-def find_alike(looks: Mapping[str, Look]) -> list[tuple[str, str]]:
-    """Pairs that link everything alike; what is linked already is not compared again."""
-    files = list(looks)
-    covers = np.array([looks[f].cover for f in files]).reshape(len(files), 6)
+def find_alike(files: list[str], look: Callable[[str], Look]) -> list[tuple[str, str]]:
+    """Pairs that link everything alike; what is linked already is not compared again. ``look`` as above."""
+    covers = np.array([look(f).cover for f in files]).reshape(len(files), 6)
     group = list(range(len(files)))
     pairs = []
     for i, file in enumerate(files):
@@ -207,7 +208,7 @@ def find_alike(looks: Mapping[str, Look]) -> list[tuple[str, str]]:
             low, high = np.minimum(covers[:i], turned), np.maximum(covers[:i], turned)
             best = np.maximum(best, (low / np.maximum(high, 1e-9)).mean(axis=1))
         for j in np.flatnonzero(best >= ALIKE_IOU):
-            if group[i] != group[j] and alike(looks[files[j]], looks[file]):
+            if group[i] != group[j] and alike(look(files[j]), look(file)):
                 pairs.append((files[j], file))
                 old, new = group[i], group[j]
                 group = [new if g == old else g for g in group]

@@ -65,7 +65,7 @@ class Drawing:
     by_name: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asset:
     """A model file and what is stated of it; texts may be empty.
 

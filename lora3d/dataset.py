@@ -13,13 +13,11 @@ Equal rows, grid and card give equal bytes: no clock, host or path is written.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ import pyarrow.parquet as pq
 
 from lora3d.camera import Array
 from lora3d.dataset_card import count_rows, make_card
+from lora3d.dataset_index import SPLITS, Index, check_index, hash_index
 from lora3d.dataset_rows import (
     ADDED,
     COLUMNS,
@@ -55,7 +54,6 @@ __all__ = [
     "write_tables",
 ]
 
-SPLITS = ("train", "test")
 SHARD_BYTES = 256 * 2**20
 ROW_GROUP = 32
 GROUP_BYTES = 256 * 2**20  # of its files; a row group is read at once, and Arrow joins no more than 2 GiB
@@ -76,7 +74,7 @@ class Dataset:
     path: Path
     grid: ViewGrid
     content_hash: str
-    index: tuple[dict[str, Any], ...]
+    index: Sequence[dict[str, Any]]
     struck: int = 0
 
     def __len__(self) -> int:
@@ -140,7 +138,7 @@ def read_dataset(path: Path | str) -> Dataset:
             f"{path} is no dataset: expected grid.json and data-00000.parquet; make one with 'lora3d prep'"
         )
     grid = read_grid(path / "grid.json")
-    index: list[dict[str, Any]] = []
+    tables: list[pa.Table] = []
     for shard in shards:
         try:
             file = pq.ParquetFile(shard)
@@ -152,24 +150,30 @@ def read_dataset(path: Path | str) -> Dataset:
                 own_grid = ViewGrid.from_dict(json.loads(own))
                 require_same_grid(grid, str(path / "grid.json"), own_grid, str(shard))
             columns = [name for name in PLAIN if name in file.schema_arrow.names]
-            index.extend({**dict.fromkeys(ADDED), **row} for row in file.read(columns=columns).to_pylist())
+            tables.append(file.read(columns=columns, use_threads=False).replace_schema_metadata())
         except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
             raise DatasetError(f"{shard} cannot be read as Parquet: {error}") from error
-    kept = _without_struck(path, index)
-    return Dataset(path, grid, _hash_dataset(grid, kept), tuple(kept), len(index) - len(kept))
+    whole = pa.concat_tables(tables, promote_options="default")
+    for name in (name for name in ADDED if name not in whole.schema.names):
+        whole = whole.append_column(name, pa.nulls(len(whole), COLUMNS[name][0]))
+    return _without_struck(Dataset(path, grid, "", Index(whole)))
 
 
-def _without_struck(path: Path, index: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_struck(dataset: Dataset) -> Dataset:
+    """The dataset of the rows that strike.txt leaves, its hash computed."""
+    path, index = dataset.path, dataset.index
     struck = set(read_strikes(path))
-    unknown = struck - {row[column] for row in index for column in ("id", "file")}
-    if unknown:
-        raise DatasetError(
-            f"{path / STRIKE} names {min(unknown)!r}, which is no row id and no model file here"
-        )
-    kept = [row for row in index if row["id"] not in struck and row["file"] not in struck]
-    if not kept:
-        raise DatasetError(f"{path / STRIKE} strikes out every row: leave some")
-    return kept
+    if struck:
+        unknown = struck - {row[column] for row in index for column in ("id", "file")}
+        if unknown:
+            raise DatasetError(
+                f"{path / STRIKE} names {min(unknown)!r}, which is no row id and no model file here"
+            )
+        index = tuple(row for row in index if not struck & {row["id"], row["file"]})
+        if not index:
+            raise DatasetError(f"{path / STRIKE} strikes out every row: leave some")
+    content_hash = hash_index(dataset.grid, index)
+    return replace(dataset, content_hash=content_hash, index=index, struck=len(dataset.index) - len(index))
 
 
 def write_dataset(
@@ -213,7 +217,7 @@ def write_tables(
         write_grid(grid, staging / "grid.json")
         _write_shards(tables, staging, grid)
         dataset = read_dataset(staging)
-        _check_index(dataset)
+        check_index(dataset.index)
         rejections = list(rejected)
         lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejections)
         (staging / "rejected.jsonl").write_text(lines, encoding="utf-8")
@@ -224,8 +228,10 @@ def write_tables(
         (staging / "README.md").write_text(card, encoding="utf-8")
         if strips is not None:
             write_sheet(staging / "sheet.html", title, dataset.index, strips)
-        names = {row[column] for row in dataset.index for column in ("id", "file")}
-        strikes = [line for line in read_strikes(out) if line in names]
+        strikes = read_strikes(out)
+        if strikes:
+            names = {row[column] for row in dataset.index for column in ("id", "file")}
+            strikes = [line for line in strikes if line in names]
         if strikes or strips is not None:
             (staging / STRIKE).write_text("\n".join([STRIKE_HELP, *strikes, ""]), encoding="utf-8")
         old = out.parent / f".{out.name}.{os.getpid()}.old"
@@ -235,7 +241,7 @@ def write_tables(
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return read_dataset(out)
+    return _without_struck(replace(dataset, path=out))
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -316,31 +322,3 @@ def _file_bytes(table: pa.Table) -> Array:
 
 def _shards(path: Path) -> list[Path]:
     return sorted(path.glob("data-[0-9][0-9][0-9][0-9][0-9].parquet"))
-
-
-def _hash_dataset(grid: ViewGrid, index: list[dict[str, Any]]) -> str:
-    rows = [[r["id"], r["subject"], r["split"], r["content_hash"]] for r in index]
-    return hashlib.sha256(json.dumps([grid.to_dict(), rows]).encode()).hexdigest()
-
-
-def _check_index(dataset: Dataset) -> None:
-    """Ids are unique and fit for file names; splits are known; no subject or model is on both sides.
-
-    Only what has a model is held out: scores compare with all of it.
-    """
-    seen: set[str] = set()
-    sides: dict[tuple[str, str], str] = {}
-    for row in dataset.index:
-        name, split = row["id"], row["split"]
-        if name in seen or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
-            what = "occurs twice" if name in seen else "cannot name a file"
-            raise DatasetError(f"row id {name!r} {what}: expected unique letters, digits and ._- only")
-        seen.add(name)
-        if split not in SPLITS:
-            raise DatasetError(f"row {name!r}: expected split train or test, found {split!r}")
-        if split == "test" and row["truth"] is not None:
-            raise DatasetError(f"row {name!r} has no model and is held out: expected split train")
-        for column in ("subject", "file"):
-            key = (column, row[column])
-            if row[column] and sides.setdefault(key, split) != split:
-                raise DatasetError(f"{column} {row[column]!r} is in both splits: keep its rows on one side")

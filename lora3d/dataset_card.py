@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from lora3d.dataset_index import SPLITS
 from lora3d.grid import ViewGrid
 
 Index = Sequence[dict[str, Any]]
@@ -40,17 +41,16 @@ _COLUMNS = """\
 
 def count_rows(index: Index) -> dict[str, Any]:
     """Counts of rows, models and subjects a split, and of licences: plain JSON types."""
-    splits = {
-        split: {
-            "rows": len(rows),
-            "assets": len({r["file"] or r["id"] for r in rows}),
-            "subjects": len({r["subject"] for r in rows}),
-        }
-        for split in ("train", "test")
-        for rows in [[r for r in index if r["split"] == split]]
-    }
-    total = {key: splits["train"][key] + splits["test"][key] for key in ("rows", "assets", "subjects")}
-    return {**total, "splits": splits, "licenses": dict(sorted(Counter(r["license"] for r in index).items()))}
+    counted = ("rows", "assets", "subjects")
+    seen: dict[str, tuple[set[str], ...]] = {split: (set(), set(), set()) for split in SPLITS}
+    licenses: Counter[str] = Counter()
+    for r in index:
+        for names, name in zip(seen[r["split"]], (r["id"], r["file"] or r["id"], r["subject"]), strict=True):
+            names.add(name)
+        licenses[r["license"]] += 1
+    splits = {split: dict(zip(counted, map(len, names), strict=True)) for split, names in seen.items()}
+    total = {key: sum(splits[split][key] for split in SPLITS) for key in counted}
+    return {**total, "splits": splits, "licenses": dict(sorted(licenses.items()))}
 
 
 def make_card(title: str, grid: ViewGrid, index: Index, content_hash: str, rejected: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,13 @@ def make_strip(tiles: Array, grid: ViewGrid) -> bytes:
     return buffer.getvalue()
 
 
-def write_sheet(path: Path, title: str, index: Iterable[Mapping[str, Any]], strips: Iterable[bytes]) -> None:
+def write_sheet(path: Path, title: str, index: Sequence[Mapping[str, Any]], strips: Iterable[bytes]) -> None:
     """Writes the page: a strip for each row of a dataset's index, in its order. Every string is escaped."""
-    rows = list(index)
-    counts = f"{len(rows)} rows of {len({row['file'] or row['id'] for row in rows})} models"
-    doubts = sum(bool(row["warnings"]) for row in rows)
+    counts = f"{len(index)} rows of {len({row['file'] or row['id'] for row in index})} models"
+    doubts = sum(bool(row["warnings"]) for row in index)
     with path.open("w", encoding="utf-8") as file:
         file.write(_PAGE.format(title=escape(title), counts=counts, strike=STRIKE, doubts=doubts))
-        for row, strip in zip(rows, strips, strict=True):
+        for row, strip in zip(index, strips, strict=True):
             file.write(_article(row, strip))
 
 

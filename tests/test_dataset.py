@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -23,6 +24,7 @@ from lora3d.dataset import (
     write_dataset,
     write_tables,
 )
+from lora3d.dataset_index import Index, hash_index
 from lora3d.dataset_rows import BLUEPRINT_SHEET
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid, unpack, write_grid
@@ -178,6 +180,34 @@ def test_the_hash_covers_every_field(change: dict, tmp_path: Path) -> None:
     assert one.content_hash != other.content_hash
     of_others = "split" in change or "subject" in change
     assert (hash_row(row) == hash_row(replace(row, **change))) == of_others
+
+
+def test_the_index_is_the_list_of_its_rows() -> None:
+    rows = [{"id": str(i), "iou": None if i % 3 else i / 7, "truth": [True] * (i % 2)} for i in range(700)]
+    index = Index(pa.concat_tables([pa.Table.from_pylist(rows[:300]), pa.Table.from_pylist(rows[300:])]))
+    assert len(index) == 700 and list(index) == rows and list(index) == rows, "more than once"
+    assert index[0] == rows[0] and index[-1] == rows[-1] and rows[512] in index
+    assert list(index[290:310:3]) == rows[290:310:3]
+    with pytest.raises(IndexError):
+        index[700]
+
+
+def test_the_hash_is_that_of_one_json_text(dataset: Dataset) -> None:
+    rows = [[r[name] for name in ("id", "subject", "split", "content_hash")] for r in dataset.index]
+    text = json.dumps([GRID.to_dict(), rows])
+    assert (
+        dataset.content_hash == hash_index(GRID, dataset.index) == hashlib.sha256(text.encode()).hexdigest()
+    )
+
+
+def test_what_is_returned_is_what_is_read(tmp_path: Path) -> None:
+    written = write_dataset(make_rows(7), tmp_path / "set", GRID)
+    (tmp_path / "set" / "strike.txt").write_text("thing_2\n")
+    again = write_dataset(make_rows(7), tmp_path / "set", GRID, overwrite=True)
+    assert (len(written), len(again), again.struck) == (7, 6, 1)
+    for found in (again, read_dataset(tmp_path / "set")):
+        assert found.path == tmp_path / "set" and found.content_hash == again.content_hash
+        assert list(found.index) == [row for row in written.index if row["id"] != "thing_2"]
 
 
 def test_the_hash_covers_the_grid(tmp_path: Path) -> None:

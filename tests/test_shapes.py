@@ -26,4 +26,4 @@ def test_blocks_that_differ_in_their_letter_are_no_twins() -> None:
     bar[:, 3:5] = True
     ring[2:6, 2:6] = False
     looks = {name: look_of(block(letter)) for name, letter in (("i", bar), ("o", ring), ("o again", ring))}
-    assert find_duplicates(looks) == {"o again": "o"}
+    assert find_duplicates(list(looks), looks.__getitem__) == {"o again": "o"}
