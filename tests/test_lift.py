@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.lift import _smoothed, lift, lift_levels
+from lora3d.lift.fuse import HALF
 from lora3d.lift.surface import is_closed, volume
 from lora3d.lift.texture import _levelled, _texels
 from lora3d.lift.views import read_views
@@ -179,14 +180,24 @@ def test_normals_of_every_frame_are_read_back_in_the_world(frame):
     assert normal.any() and np.abs(normal - true)[normal.any(-1)].max() < 1e-5
 
 
-def test_smoothing_does_not_take_away_what_is_thin():
-    """A ball loses little and is smoothed as asked; a rod of two voxels keeps half of its own."""
-    at = np.stack(np.meshgrid(*[np.arange(32) - 15.5] * 3, indexing="ij"))
-    ball = np.linalg.norm(at, axis=0) - 8
-    rod = np.maximum(np.linalg.norm(at[:2], axis=0) - 1, np.abs(at[2]) - 10)
-    assert np.array_equal(_smoothed(ball, 2.0), gaussian_filter(ball, 2.0))
+def test_smoothing_keeps_the_volume_and_what_is_thin():
+    """A rough ball gets rounder and no smaller; a rod of two voxels, which a plain blur takes away, stays as long."""
+    voxel = 2 * HALF / 31
+    at = (np.stack(np.meshgrid(*[np.arange(32) - 15.5] * 3, indexing="ij"))) * voxel
+    away = np.linalg.norm(at, axis=0)
+    rough = away - 8 * voxel + 2 * voxel * np.random.default_rng(0).standard_normal(away.shape)
+    rod = np.maximum(np.linalg.norm(at[:2], axis=0) - voxel, np.abs(at[2]) - 10 * voxel)
     assert (gaussian_filter(rod, 2.0) >= 0).all()
-    assert (_smoothed(rod, 2.0) < 0).sum() > (rod < 0).sum() / 2
+    for field in (rough, rod):
+        for deviation in (0.8, 1.5):
+            left = _smoothed(field, deviation) < 0
+            assert abs(int(left.sum()) - int((field < 0).sum())) <= 4  # a rod's ends are equally deep
+        assert np.array_equal(_smoothed(field, 0.1), field), "views that agree keep every edge"
+    ball = away < 8 * voxel
+    wrong = [((f < 0) ^ ball).sum() for f in (rough, _smoothed(rough, 0.8), _smoothed(rough, 1.5))]
+    assert wrong[0] > 2 * wrong[1] > 2 * wrong[2]
+    along = np.flatnonzero((_smoothed(rod, 1.5) < 0).any((0, 1)))
+    assert 18 <= len(along) <= 20 and np.array_equal(along, np.arange(along[0], along[-1] + 1))
 
 
 def test_noise_and_a_shifted_view_cost_little():

@@ -20,6 +20,9 @@ from lora3d.lift.views import UNKNOWN, GridViews, read_views
 from lora3d.mesh import Material, Mesh
 from lora3d.render import render
 
+# Of views that disagree by a doubt of 1: the blur in voxels, and what it is at most (docs/lift.md).
+SMOOTHING, MOST_SMOOTHED = 3.0, 0.8
+
 
 def lift(
     tiles: Array,
@@ -97,7 +100,7 @@ def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None
         field, doubt = signed_field(views, resolution)
         # Views that disagree are smoothed, in voxels, and leave loose pieces where they happen to meet; true ones
         # (doubt about 0) keep every edge and every piece. Grids of a small base stand at 0.2 to 0.4.
-        return clear(_smoothed(field, min(8 * doubt, 2.0)), 1e-3 + 0.05 * doubt)
+        return clear(_smoothed(field, min(SMOOTHING * doubt, MOST_SMOOTHED)), 1e-3 + 0.05 * doubt)
     if method == "hull":
         return clear(hull_field(views, resolution), 0.01)
     from lora3d.lift.field import fit_field  # it brings torch
@@ -110,13 +113,17 @@ def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None
 
 
 def _smoothed(field: Array, deviation: float) -> Array:
-    """A field blurred by so many voxels, or by less where that would take away half of the solid: thin parts."""
+    """A field blurred by so many voxels whose solid keeps its volume, so that thin parts do not melt away.
+
+    Only whether a voxel is inside, and how nearly, is blurred: distances are cut at a voxel.
+    """
+    if deviation < 0.3:
+        return field
+    voxel = 2 * HALF / (len(field) - 1)
     solid = np.count_nonzero(field < 0)
-    while True:
-        blurred = gaussian_filter(field, deviation)
-        if deviation < 0.3 or np.count_nonzero(blurred < 0) > solid / 2:
-            return blurred
-        deviation /= 2
+    blurred = gaussian_filter(np.clip(field, -voxel, voxel), deviation)
+    level: Array = np.partition(blurred, solid, axis=None)[solid]
+    return blurred - level
 
 
 def has_depth(views: GridViews) -> bool:
