@@ -149,14 +149,17 @@ def read_dataset(path: Path | str) -> Dataset:
             if own is not None:
                 own_grid = ViewGrid.from_dict(json.loads(own))
                 require_same_grid(grid, str(path / "grid.json"), own_grid, str(shard))
-            columns = [name for name in PLAIN if name in file.schema_arrow.names]
-            tables.append(file.read(columns=columns, use_threads=False).replace_schema_metadata())
+            tables.append(_plain(file))
         except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
             raise DatasetError(f"{shard} cannot be read as Parquet: {error}") from error
-    whole = pa.concat_tables(tables, promote_options="default")
-    for name in (name for name in ADDED if name not in whole.schema.names):
-        whole = whole.append_column(name, pa.nulls(len(whole), COLUMNS[name][0]))
-    return _without_struck(Dataset(path, grid, "", Index(whole)))
+    return _without_struck(Dataset(path, grid, "", Index(pa.concat_tables(tables))))
+
+
+def _plain(file: pq.ParquetFile) -> pa.Table:
+    """A shard's plain columns, in order; null where an older version wrote none."""
+    found = file.read(columns=[n for n in PLAIN if n in file.schema_arrow.names], use_threads=False)
+    columns = {n: found[n] if n in found.schema.names else pa.nulls(len(found), COLUMNS[n][0]) for n in PLAIN}
+    return pa.table(columns).cast(pa.schema([(n, COLUMNS[n][0]) for n in PLAIN]))
 
 
 def _without_struck(dataset: Dataset) -> Dataset:

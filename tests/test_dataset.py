@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +191,19 @@ def test_the_index_is_the_list_of_its_rows() -> None:
     assert list(index[290:310:3]) == rows[290:310:3]
     with pytest.raises(IndexError):
         index[700]
+
+
+def test_shards_that_other_tools_wrote_anew_are_read(dataset: Dataset, tmp_path: Path) -> None:
+    """Large strings for strings are the same rows; numbers for a caption are told of."""
+    copy = Path(shutil.copytree(dataset.path, tmp_path / "copy"))
+    shard = copy / "data-00000.parquet"
+    table = pq.read_table(shard)
+    at = table.schema.get_field_index("caption")
+    pq.write_table(table.set_column(at, "caption", table["caption"].cast(pa.large_string())), shard)
+    assert list(read_dataset(copy).index) == list(dataset.index)
+    pq.write_table(table.set_column(at, "caption", pa.array([[1.5]] * len(table))), shard)
+    with pytest.raises(DatasetError, match="cannot be read as Parquet"):
+        read_dataset(copy)
 
 
 def test_the_hash_is_that_of_one_json_text(dataset: Dataset) -> None:

@@ -20,7 +20,7 @@ from lora3d.lift.views import UNKNOWN, GridViews, read_views
 from lora3d.mesh import Material, Mesh
 from lora3d.render import render
 
-# Of views that disagree by a doubt of 1: the blur in voxels, and what it is at most (docs/lift.md).
+# Of views that disagree by a doubt of 1: the blur in voxels, and what it is at most (docs/decisions.md).
 SMOOTHING, MOST_SMOOTHED = 3.0, 0.8
 
 
