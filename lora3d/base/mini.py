@@ -65,7 +65,7 @@ class MiniBase:
     sweep: Sweep
 
     steps = 4
-    guidance = 2.0
+    guidance = 1.5
     samples = 5
 
     @property
