@@ -14,7 +14,7 @@ from lora3d.errors import InputError
 from lora3d.grid import PRESETS
 from lora3d.lift import _smoothed, lift, lift_levels
 from lora3d.lift.fuse import HALF
-from lora3d.lift.surface import is_closed, volume
+from lora3d.lift.surface import creased_normals, is_closed, volume
 from lora3d.lift.texture import _levelled, _texels
 from lora3d.lift.views import read_views
 from lora3d.mesh import Material, Mesh, face_normals, face_tangents, glb_bytes, normalise
@@ -198,6 +198,21 @@ def test_smoothing_keeps_the_volume_and_what_is_thin():
     assert wrong[0] > 2 * wrong[1] > 2 * wrong[2]
     along = np.flatnonzero((_smoothed(rod, 1.5) < 0).any((0, 1)))
     assert 18 <= len(along) <= 20 and np.array_equal(along, np.arange(along[0], along[-1] + 1))
+
+
+def test_normals_are_smooth_but_for_creases():
+    """A cube's are its faces'; a ball's point away from its centre, though its facets' do not."""
+    box = make_box()
+    normals = creased_normals(box.vertices, box.faces)
+    assert np.allclose(normals, face_normals(box)[:, None], atol=1e-6)
+    ball = trimesh.creation.icosphere(3, 0.4)
+    away = np.asarray(ball.vertices)[ball.faces] / 0.4
+    found = creased_normals(np.asarray(ball.vertices, np.float32), np.asarray(ball.faces, np.int32))
+    assert np.allclose(np.linalg.norm(found, axis=-1), 1, atol=1e-5)
+    assert (found * away).sum(-1).min() > 0.999
+    assert (found * np.asarray(ball.face_normals)[:, None]).sum(-1).min() < 0.999, (
+        "they are no longer the facets'"
+    )
 
 
 def test_noise_and_a_shifted_view_cost_little():

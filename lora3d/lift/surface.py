@@ -5,16 +5,21 @@ Every edge of the result has exactly two faces, which run along it in opposite d
 
 from __future__ import annotations
 
+import math
+
 import fast_simplification
 import manifold3d
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 from skimage.measure import marching_cubes
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
 
 NO_SOLID = "the views leave no solid: each contradicts the others everywhere; generate the grid again"
+
+CREASE_DEG = 45.0
+"""Faces that meet at a smaller angle are shaded as one surface."""
 
 LEAST_PART = 5e-4
 """The least share of the volume that a loose part has."""
@@ -53,6 +58,28 @@ def volume(vertices: Array, faces: Array) -> float:
     """The signed volume inside; positive where faces are counter-clockwise seen from outside."""
     a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+
+
+def creased_normals(vertices: Array, faces: Array) -> Array:
+    """Unit normals of the corners of triangles (f, 3), (f, 3, 3) float32: smooth, but for edges over CREASE_DEG.
+
+    At each corner the mean of the faces about its vertex, weighted by area, whose normals are within that angle of its
+    own face's; of all of them where its own face has no area.
+    """
+    corners = vertices.astype(np.float64)[faces]
+    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
+    count, ones = len(faces), np.ones(faces.size)
+    at = sparse.csr_array((ones, (np.arange(faces.size), faces.ravel())), (faces.size, len(vertices)))
+    about = sparse.csr_array((ones, (faces.ravel(), np.repeat(np.arange(count), 3))), (len(vertices), count))
+    corner, other = (at @ about).nonzero()
+    own = unit[corner // 3]
+    near = (own * unit[other]).sum(axis=1) >= math.cos(math.radians(CREASE_DEG))
+    near |= ~own.any(axis=1)
+    shared = sparse.csr_array((np.ones(near.sum()), (corner[near], other[near])), (faces.size, count))
+    total = shared @ area
+    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
+    return total.reshape(count, 3, 3).astype(np.float32)
 
 
 def extract(field: Array, half: float, faces: int) -> tuple[Array, Array]:

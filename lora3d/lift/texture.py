@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from lora3d.camera import Array
 from lora3d.compiled import njit
 from lora3d.lift.fuse import in_frame, pack, project
+from lora3d.lift.surface import creased_normals
 from lora3d.lift.views import NEIGHBOURS, UNKNOWN, GridViews
 from lora3d.mesh import Material, Mesh, MeshError, face_normals, face_tangents
 from lora3d.render import render
@@ -276,7 +277,9 @@ def paint(
         double_sided=False,
         unlit=unlit,
     )
-    return replace(mesh, materials=(material,))
+    # A normal map speaks of the flat faces: without one, facets that only approximate a curve are shaded as the curve.
+    shaded = None if fine is not None else creased_normals(vertices, faces)
+    return replace(mesh, materials=(material,), corner_normal=shaded)
 
 
 def _in_tangents(mesh: Mesh, face: Array, normals: Array) -> Array:
