@@ -152,7 +152,7 @@ def read_dataset(path: Path | str) -> Dataset:
             tables.append(_plain(file))
         except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
             raise DatasetError(f"{shard} cannot be read as Parquet: {error}") from error
-    return _without_struck(Dataset(path, grid, "", Index(pa.concat_tables(tables))))
+    return _without_struck(path, grid, Index(pa.concat_tables(tables)))
 
 
 def _plain(file: pq.ParquetFile) -> pa.Table:
@@ -162,10 +162,9 @@ def _plain(file: pq.ParquetFile) -> pa.Table:
     return pa.table(columns).cast(pa.schema([(n, COLUMNS[n][0]) for n in PLAIN]))
 
 
-def _without_struck(dataset: Dataset) -> Dataset:
-    """The dataset of the rows that strike.txt leaves, its hash computed."""
-    path, index = dataset.path, dataset.index
-    struck = set(read_strikes(path))
+def _without_struck(path: Path, grid: ViewGrid, index: Sequence[dict[str, Any]]) -> Dataset:
+    """The dataset of the rows that strike.txt leaves."""
+    count, struck = len(index), set(read_strikes(path))
     if struck:
         unknown = struck - {row[column] for row in index for column in ("id", "file")}
         if unknown:
@@ -175,8 +174,7 @@ def _without_struck(dataset: Dataset) -> Dataset:
         index = tuple(row for row in index if not struck & {row["id"], row["file"]})
         if not index:
             raise DatasetError(f"{path / STRIKE} strikes out every row: leave some")
-    content_hash = hash_index(dataset.grid, index)
-    return replace(dataset, content_hash=content_hash, index=index, struck=len(dataset.index) - len(index))
+    return Dataset(path, grid, hash_index(grid, index), index, count - len(index))
 
 
 def write_dataset(
@@ -244,7 +242,7 @@ def write_tables(
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return _without_struck(replace(dataset, path=out))
+    return _without_struck(out, grid, dataset.index) if strikes else replace(dataset, path=out)
 
 
 def check_out(out: Path, overwrite: bool) -> None:

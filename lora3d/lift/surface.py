@@ -70,9 +70,8 @@ def creased_normals(vertices: Array, faces: Array) -> Array:
     area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
     count, ones = len(faces), np.ones(faces.size)
-    at = sparse.csr_array((ones, (np.arange(faces.size), faces.ravel())), (faces.size, len(vertices)))
     about = sparse.csr_array((ones, (faces.ravel(), np.repeat(np.arange(count), 3))), (len(vertices), count))
-    corner, other = (at @ about).nonzero()
+    corner, other = about[faces.ravel()].nonzero()
     own = unit[corner // 3]
     near = (own * unit[other]).sum(axis=1) >= math.cos(math.radians(CREASE_DEG))
     near |= ~own.any(axis=1)
