@@ -17,15 +17,16 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from lora3d import metrics
-from lora3d.camera import Array
+from lora3d.answer import Answer
 from lora3d.drawing import read_tiles, split_viewpoint
 from lora3d.errors import InputError, first_line
 from lora3d.export import require_spared, safe_name
 from lora3d.formats import Pivot
-from lora3d.generate import Generation, Generator, Reference, to_image, write_record, written
+from lora3d.generate import Generation, Generator, to_image, write_record, written
 from lora3d.grid import ViewGrid
 from lora3d.pool import Pool
 from lora3d.render import render_tiles
+from lora3d.sampling import Reference
 
 COLUMNS = ("image", "prompt", "name", "seed")
 OWN = ("results.csv", "sheet.png")  # the batch's own files; no job has their names
@@ -141,14 +142,14 @@ def generate_batch(
     tasks: list[tuple[Job, Future[Outcome]]] = []
     with Pool(workers) as pool, tqdm(total=len(waiting), unit="model", disable=not progress) as bar:
         for part in _parts(waiting, batch):
-            tiles = generator.generate_tiles(
+            answers = generator.answers(
                 [w.reference for w in part],
                 [w.job.prompt or None for w in part],
                 [w.job.seed for w in part],
                 steps=steps,
                 guidance=guidance,
             )
-            for w, own in zip(part, tiles, strict=True):
+            for w, own in zip(part, answers, strict=True):
                 try:
                     task = pool.submit(_finish, own, grid, w.record, out, w.job.name)
                 except BrokenProcessPool:
@@ -228,12 +229,12 @@ def _parts(items: list[Waiting], size: int) -> Iterator[list[Waiting]]:
         yield items[i : i + size]
 
 
-def _finish(tiles: Array, grid: ViewGrid, record: dict[str, Any], out: Path, name: str) -> Outcome:
-    made = Generation(tiles, grid, record)
+def _finish(answer: Answer, grid: ViewGrid, record: dict[str, Any], out: Path, name: str) -> Outcome:
+    made = Generation(answer, grid, record)
     try:
         mesh = made.mesh
         rendered = render_tiles(mesh, replace(grid, shading="unlit"))
-        score = round(metrics.consistency_psnr(grid, tiles, rendered), 2)
+        score = round(metrics.consistency_psnr(grid, made.tiles, rendered), 2)
         file = made.save(out, name, record["format"], pivot=record["pivot"], size=record["size"])
         known = {"file": file.name, "faces": len(mesh.faces), "consistency_psnr": score}
         write_record(out / f"{name}.json", record | known)

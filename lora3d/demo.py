@@ -121,8 +121,8 @@ def make_items(dataset: Dataset, adapter: Path, out: Path) -> list[Item]:
 def _answer(generator: Generator, row: Row, out: Path, kind: str) -> Mesh | None:
     """The mesh for a held-out drawing, its GLB written; None where the answer shows no object."""
     grid = generator.base.grid
-    tiles = generator.generate_tiles([drawing_of(grid, row)], [row.caption], [0])[0]
-    made = Generation(tiles, grid, {"base": generator.base.name, "prompt": row.caption, "seed": 0})
+    answer = generator.answers([drawing_of(grid, row)], [row.caption], [0])[0]
+    made = Generation(answer, grid, {"base": generator.base.name, "prompt": row.caption, "seed": 0})
     try:
         made.save(out, name=f"{Path(row.file).stem}_{kind}")
     except InputError:

@@ -20,14 +20,16 @@ from tqdm import tqdm
 
 from lora3d import lift as lifting
 from lora3d import metrics
+from lora3d.answer import Answer
 from lora3d.camera import Array
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.errors import InputError
-from lora3d.generate import Generator, Reference, load
+from lora3d.generate import Generator, load
 from lora3d.grid import ViewGrid, require_same_grid
 from lora3d.judge import METRICS, SAMPLES, THRESHOLD, Judgement, Lift, Scores, judge
 from lora3d.pool import Pool
 from lora3d.report import Shown, write_report
+from lora3d.sampling import Reference
 
 SYSTEMS = ("base", "adapter", "retrieval", "ceiling")
 RESAMPLES = 10_000
@@ -36,7 +38,7 @@ PALETTE_PIXELS = 100_000
 
 _CONSTANTS = {"fscore_threshold": THRESHOLD, "surface_samples": SAMPLES, "bootstrap_resamples": RESAMPLES}
 
-Generate = Callable[[list[Row], int], Array]
+Generate = Callable[[list[Row], int], list[Answer]]
 Codec = Callable[[Array], Array]
 Results = list[tuple[Row, dict[str, Judgement]]]
 
@@ -59,8 +61,8 @@ def evaluate(
     """Scores all systems on the held-out split; writes report.json and report.html into `out`.
 
     Args:
-        base: called with up to `batch` rows and a seed, answers (b, cells, tile, tile, 3) in [0, 1]. Row i of
-            the call may use seed + i: the seed grows by the number of rows already answered.
+        base: called with up to `batch` rows and a seed, answers each, tiles in [0, 1]. Row i of the
+            call may use seed + i: the seed grows by the number of rows already answered.
         codec: tiles (cells, tile, tile, 3) encoded and decoded by the base, for the ceiling.
         adapter: like `base`, with the adapter attached; None leaves its scores null.
         lift: tiles and grid to a mesh. It runs in other processes: a function that pickle can name.
@@ -137,11 +139,11 @@ def evaluate_adapter(
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
 
     def asked(generator: Generator) -> Generate:
-        def generate(rows: list[Row], seed: int) -> Array:
+        def generate(rows: list[Row], seed: int) -> list[Answer]:
             drawings = [drawing_of(grid, row, stated=stated) for row in rows]
             captions = [row.caption or None for row in rows]
             seeds = [seed + i for i in range(len(rows))]
-            return generator.generate_tiles(drawings, captions, seeds, steps=steps)
+            return generator.answers(drawings, captions, seeds, steps=steps)
 
         return generate
 
@@ -266,24 +268,30 @@ def _answers(
     seed: int,
     batch: int,
     grid: ViewGrid,
-) -> Iterator[tuple[Row, dict[str, Array]]]:
-    """Each row with the tiles (cells, tile, tile, 3) that each system answers."""
+) -> Iterator[tuple[Row, dict[str, Answer]]]:
+    """Each row with what each system answers."""
     shape = (len(grid.cells), grid.tile, grid.tile, 3)
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         made = {name: generate(part, seed + start) for name, generate in generators.items()}
         for i, row in enumerate(part):
-            answers = {name: np.asarray(tiles[i], dtype=np.float32) for name, tiles in made.items()}
+            answers = {name: several[i] for name, several in made.items()}
             if row.id in yardstick.nearest:
-                answers["retrieval"] = yardstick.nearest[row.id].tiles
-            answers["ceiling"] = np.asarray(codec(row.tiles), dtype=np.float32)
-            for name, tiles in answers.items():
-                if tiles.shape != shape or not np.isfinite(tiles).all():
+                answers["retrieval"] = Answer(yardstick.nearest[row.id].tiles)
+            answers["ceiling"] = Answer(codec(row.tiles))
+            for name, answer in answers.items():
+                if answer.tiles.shape != shape or not np.isfinite(answer.tiles).all():
                     raise InputError(
                         f"{name} answered row {row.id!r} with tiles that are not {shape} finite numbers: "
                         "its weights may have overflowed; train it again or try another precision"
                     )
-            yield row, {name: tiles.clip(0, 1) for name, tiles in answers.items()}
+            yield (
+                row,
+                {
+                    name: replace(a, tiles=a.tiles.astype(np.float32).clip(0, 1))
+                    for name, a in answers.items()
+                },
+            )
 
 
 def _report(results: Results, yardstick: _Yardstick, adapted: bool) -> dict[str, Any]:
@@ -331,8 +339,9 @@ def _mean(scores: list[Scores]) -> Scores:
     return means
 
 
-def _pictures(grid: ViewGrid, row: Row, answers: dict[str, Array]) -> Shown:
+def _pictures(grid: ViewGrid, row: Row, answers: dict[str, Answer]) -> Shown:
     cells = list(grid.indices("rgb"))
     reference = grid.indices("reference")
-    views = {name: tiles[cells] for name, tiles in {"true": row.tiles, **answers}.items()}
+    drawn = {name: answer.tiles for name, answer in answers.items()}
+    views = {name: tiles[cells] for name, tiles in {"true": row.tiles, **drawn}.items()}
     return Shown(asset_of(row), row.tiles[reference[0]] if reference else None, views)

@@ -57,13 +57,14 @@ def view_files(
     record: dict[str, Any],
     *,
     mesh: Mesh | None = None,
+    prior: Array | None = None,
     pivot: Pivot | None = None,
     size: float | None = None,
 ) -> dict[str, bytes]:
     """The files of what a grid of views lifts to, by name; the first is the one to open.
 
     Args:
-        tiles: as in `lora3d.lift.lift`.
+        tiles, prior: as in `lora3d.lift.lift`.
         format: those of `model_files`; ``vox`` (MagicaVoxel), ``npz`` (NumPy) and ``cubes`` (GLB): `VOXELS`
             voxels a side; ``splats``: Gaussians in a PLY; ``relief``: the first view as a GLB with depth;
             ``field``: a radiance field, see `lora3d.lift.field`.
@@ -79,7 +80,7 @@ def view_files(
             f"pivot and size are those of a mesh: expected {', '.join(MESHES)}, found {format!r}"
         )
     if format in ("vox", "npz", "cubes"):
-        voxels = lift_voxels(tiles, grid, VOXELS, mesh=mesh)
+        voxels = lift_voxels(tiles, grid, VOXELS, mesh=mesh, prior=prior)
         if format == "cubes":
             return model_files(cubes(voxels), name, "glb", record)
         return {f"{name}.{format}": vox_bytes(voxels) if format == "vox" else npz_bytes(voxels)}
@@ -87,7 +88,7 @@ def view_files(
         return {f"{name}.safetensors": _field(tiles, grid)}
     if format == "relief":
         return model_files(relief(tiles, grid), name, "glb", record)
-    mesh = mesh or lift(tiles, grid)
+    mesh = mesh or lift(tiles, grid, prior=prior)
     if format == "splats":
         return {f"{name}.ply": splat_bytes(splat(mesh))}
     return model_files(placed(mesh, pivot, size), name, format, record)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from lora3d.adapter import AdapterCard, load_adapter, use_adapters
 from lora3d.adapter_convert import find_card, parent_of
 from lora3d.adapter_license import combine, terms_of
+from lora3d.answer import Answer
 from lora3d.base import Base, load_base
 from lora3d.camera import Array, nearest_side
 from lora3d.device import autocast, choose_device, choose_dtype
@@ -29,36 +29,11 @@ from lora3d.formats import Pivot
 from lora3d.grid import PRESETS, ViewGrid, combine_samples, pack, settle_depth
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
+from lora3d.sampling import Given, Reference, encode_references, sample, write_reference
 from lora3d.trigger import has_words
 
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """A drawing as the grid frames it: see `lora3d.drawing.fit_reference`.
-
-    Attributes:
-        rgb, alpha: (t, t, 3) over the background and (t, t).
-        seen_deg: azimuth and elevation that it was seen from, in the grid's frame; None where nobody said.
-    """
-
-    rgb: Array
-    alpha: Array
-    seen_deg: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Given:
-    """What is held while the rest is denoised.
-
-    Attributes:
-        clean: (b, slots, c, h, w), clean latents where they are known.
-        known: (b, slots) bool.
-        seen: (b, 2), where the drawings were seen from; see `lora3d.base.Base`.
-    """
-
-    clean: Tensor
-    known: Tensor
-    seen: Tensor
+GUESS_COUNTS = 0.6
+"""What a base guesses of a drawing counts as so many of each sample (docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +41,21 @@ class Generation:
     """One answer.
 
     Attributes:
-        tiles: (cells, t, t, 3) float32 in [0, 1], in the grid's order.
+        answer: the views, and what is guessed of the solid.
         view_grid: which cell is what.
         record: everything needed to make the same bytes again, as plain JSON.
         inputs: the files it was made of, which `save` spares.
     """
 
-    tiles: Array
+    answer: Answer
     view_grid: ViewGrid
     record: dict[str, Any]
     inputs: tuple[Path, ...] = ()
+
+    @property
+    def tiles(self) -> Array:
+        """(cells, t, t, 3) float32 in [0, 1], in the grid's order."""
+        return self.answer.tiles
 
     @property
     def grid(self) -> Image.Image:
@@ -90,7 +70,7 @@ class Generation:
     @cached_property
     def mesh(self) -> Mesh:
         """The textured mesh; lifted on first use. Raises InputError where the grid shows no object."""
-        return lift(self.tiles, self.view_grid)
+        return lift(self.tiles, self.view_grid, prior=self.answer.prior)
 
     def save(
         self,
@@ -113,7 +93,15 @@ class Generation:
         (folder / f"{name}.json").unlink(missing_ok=True)
         self.grid.save(folder / f"{name}.png")
         files = view_files(
-            self.tiles, self.view_grid, name, format, self.record, mesh=self.mesh, pivot=pivot, size=size
+            self.tiles,
+            self.view_grid,
+            name,
+            format,
+            self.record,
+            mesh=self.mesh,
+            prior=self.answer.prior,
+            pivot=pivot,
+            size=size,
         )
         for file, data in files.items():
             (folder / file).write_bytes(data)
@@ -174,10 +162,10 @@ class Generator:
             raise InputError("a viewpoint without a drawing says nothing: give an image too")
         reference = None if image is None else self.reference(image, seen_deg)
         steps, guidance = self.sampling(steps, guidance)
-        tiles = self.generate_tiles([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
+        answer = self.answers([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
         record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance, seen_deg=seen_deg)
         drawing = [Path(image)] if isinstance(image, str | Path) else []
-        return Generation(tiles, self.base.grid, record, (*drawing, *self.adapter_files))
+        return Generation(answer, self.base.grid, record, (*drawing, *self.adapter_files))
 
     def reference(self, image: str | Path | Array, seen_deg: tuple[float, float] | None = None) -> Reference:
         """The drawing as the grid frames it. Raises InputError for a file that is no drawing.
@@ -264,7 +252,7 @@ class Generator:
         return " ".join([*words, prompt]) if prompt else ""
 
     @torch.no_grad()
-    def generate_tiles(
+    def answers(
         self,
         references: Sequence[Reference | None],
         prompts: Sequence[str | None],
@@ -272,8 +260,8 @@ class Generator:
         *,
         steps: int | None = None,
         guidance: float | None = None,
-    ) -> Array:
-        """A batch of grids, (b, cells, t, t, 3) float32 in [0, 1]; each depends on its own seed alone.
+    ) -> list[Answer]:
+        """A batch of grids; each depends on its own seed alone.
 
         References are framed as `lora3d.drawing.fit_reference` does; None generates the drawing's tile too.
         """
@@ -287,65 +275,27 @@ class Generator:
             noise = torch.stack([torch.randn(self.base.latent_shape, generator=g) for g in generators])
             latents = sample(self.base, noise.to(self.base.device), given, text, steps, guidance, self.dtype)
             drawn.append(settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy()))
-        tiles = combine_samples(self.base.grid, np.stack(drawn))
-        for i, reference in enumerate(references):
+        guesses = self._guess(given)
+        found = []
+        for i, (reference, guess) in enumerate(zip(references, guesses, strict=True)):
+            own = [tiles[i] for tiles in drawn]
+            own += [] if guess is None else [guess.tiles] * int(GUESS_COUNTS * self.samples)
+            tiles = combine_samples(self.base.grid, np.stack(own))
             if reference is not None:
-                _write_reference(self.base.grid, tiles[i], reference)
-        return tiles
+                write_reference(self.base.grid, tiles, reference)
+            found.append(Answer(tiles, None if guess is None else guess.prior))
+        return found
 
-
-def encode_references(base: Base, references: Sequence[Reference | None]) -> Given:
-    """The drawings in their slots, which are known where there is one."""
-    grid = base.grid
-    tiles = np.zeros((len(references), len(grid.cells), grid.tile, grid.tile, 3), dtype=np.float32)
-    known = torch.zeros(len(references), base.slots, dtype=torch.bool)
-    seen = torch.full((len(references), 2), torch.nan)
-    for i, reference in enumerate(references):
-        if reference is not None:
-            _write_reference(grid, tiles[i], reference)
-            known[i] = torch.tensor([channel.startswith("reference") for channel in base.slot_channels])
-            if reference.seen_deg is not None:
-                seen[i] = torch.tensor(reference.seen_deg)
-    return Given(base.encode(torch.from_numpy(tiles)), known.to(base.device), seen.to(base.device))
-
-
-def _write_reference(grid: ViewGrid, tiles: Array, reference: Reference) -> None:
-    for cell in grid.indices("reference"):
-        tiles[cell] = reference.rgb
-    for cell in grid.indices("reference_alpha"):
-        tiles[cell] = reference.alpha[..., None]
-
-
-def sample(
-    base: Base,
-    noise: Tensor,
-    given: Given,
-    text: Any,
-    steps: int,
-    guidance: float,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Denoises with the base's own scheduler while known slots are held clean.
-
-    Guidance g moves away from what the base says with neither drawing nor sentence (Ho and Salimans 2022,
-    eq. 6): x̂ = u + g·(c − u); 1 is off and halves the time.
-    """
-    scheduler = type(base.scheduler).from_config(base.scheduler.config)
-    scheduler.set_timesteps(steps, device=base.device)
-    hold = given.known[:, :, None, None, None]
-    unknown = torch.zeros_like(given.known)
-    nothing = base.embed([""] * len(noise)) if guidance != 1 else None
-    latents = noise
-    for step in scheduler.timesteps:
-        t = (step.float() / 1000).expand(len(noise)).to(noise.device)
-        held = torch.where(hold, given.clean, latents)
-        with autocast(base.device, dtype):
-            guess = base.denoise(held, t, text, given.known, given.seen).float()
-            if nothing is not None:
-                plain = base.denoise(latents, t, nothing, unknown).float()
-                guess = plain + guidance * (guess - plain)
-        latents = scheduler.step(guess, step, latents, return_dict=False)[0]
-    return torch.where(hold, given.clean, latents)
+    def _guess(self, given: Given) -> list[Answer | None]:
+        """What the base makes of each drawing before its network is asked; None without one."""
+        found: list[Answer | None] = [None] * len(given.known)
+        for i in given.known[:, 0].nonzero()[:, 0].tolist():
+            with autocast(self.base.device, self.dtype):
+                guess = self.base.guess(given.clean[i : i + 1, 0], given.seen[i : i + 1])
+            if guess is not None:
+                tiles, prior = (x[0].float().cpu().numpy() for x in guess)
+                found[i] = Answer(settle_depth(self.base.grid, tiles), prior.astype(np.float16))
+        return found
 
 
 def load(

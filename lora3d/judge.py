@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from lora3d import metrics
+from lora3d.answer import Answer
 from lora3d.camera import Array, orbit
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
@@ -16,7 +17,7 @@ METRICS = ("psnr", "ssim", "silhouette_iou", "fscore", "chamfer", "consistency_p
 THRESHOLD = 0.05  # of the F-score, in radii of the object
 SAMPLES = 10_000  # points that are measured on each surface
 
-Lift = Callable[[Array, ViewGrid], Mesh]
+Lift = Callable[..., Mesh]  # of tiles, grid and prior, as `lora3d.lift.lift`
 Scores = dict[str, float | None]
 
 
@@ -36,11 +37,17 @@ class Judgement:
 
 
 def judge(
-    grid: ViewGrid, lift: Lift, true_glb: bytes, true: Array, answers: dict[str, Array], colours: Array | None
+    grid: ViewGrid,
+    lift: Lift,
+    true_glb: bytes,
+    true: Array,
+    answers: dict[str, Answer],
+    colours: Array | None,
 ) -> dict[str, Judgement]:
-    """Scores several systems' tiles (cells, tile, tile, 3) for one row; the key "true" shows the truth.
+    """Scores several systems' answers to one row; the key "true" shows the truth.
 
     Args:
+        true: the row's tiles.
         colours: the artist's `metrics.palette`; None where there is no training row.
     """
     mesh = load_glb_bytes(true_glb)
@@ -51,7 +58,8 @@ def judge(
     except InputError as error:
         hidden = f"the true model: {error}"
     result = {"true": Judgement(reason=hidden, picture=_picture(mesh))}
-    for system, tiles in answers.items():
+    for system, answer in answers.items():
+        tiles = answer.tiles
         scores: Scores = dict.fromkeys(METRICS)
         scores["psnr"] = metrics.psnr(grid, tiles, true)
         scores["ssim"] = metrics.ssim(grid, tiles, true)
@@ -60,7 +68,7 @@ def judge(
         if colours is not None and len(pixels):
             scores["palette_distance"] = metrics.palette_distance(pixels, colours)
         try:
-            lifted = lift(tiles, grid)
+            lifted = lift(tiles, grid, prior=answer.prior)
             scores["consistency_psnr"] = metrics.consistency_psnr(grid, tiles, _rendered(lifted, grid))
             if surface is not None:
                 points = metrics.surface_points(lifted, samples=10 * SAMPLES)

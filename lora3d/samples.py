@@ -15,9 +15,10 @@ from lora3d import metrics
 from lora3d.base import Base
 from lora3d.cache import Cached, text_of
 from lora3d.camera import Array
-from lora3d.generate import Given, sample, to_image
+from lora3d.generate import to_image
 from lora3d.grid import ViewGrid, pack, settle_depth
 from lora3d.progress import fixed_noise
+from lora3d.sampling import Given, sample
 
 PALETTE_ROWS = 16
 

@@ -16,8 +16,9 @@ from lora3d.base.plain import base_name, join_tiles, read_schedule, split_tiles
 from lora3d.card import read_card
 from lora3d.diffusion import error_gain, mix, target
 from lora3d.errors import InputError
-from lora3d.generate import Given, Reference, load, sample
+from lora3d.generate import load
 from lora3d.grid import PRESETS, GridError
+from lora3d.sampling import Given, Reference, sample
 from lora3d.train import train
 from tests.test_train import GRID, make_rows
 from tests.toy_bases import FAMILIES, TOY_RUN, save_toy
@@ -97,9 +98,10 @@ def test_a_generator_takes_the_grid_from_the_adapter_and_holds_the_drawing(train
         load(folder)
     row = make_rows()[0]
     drawing = Reference(row.tiles[0], row.tiles[7][..., 0])
-    tiles = generator.generate_tiles([drawing, None], ["a box", "a box"], [0, 0], steps=1)
-    assert tiles.shape == (2, 14, 64, 64, 3) and (tiles[0, 0] == drawing.rgb).all()
-    assert not (tiles[0, 1:7] == tiles[1, 1:7]).all()
+    with_it, without = generator.answers([drawing, None], ["a box", "a box"], [0, 0], steps=1)
+    assert with_it.tiles.shape == (14, 64, 64, 3) and (with_it.tiles[0] == drawing.rgb).all()
+    assert not (with_it.tiles[1:7] == without.tiles[1:7]).all()
+    assert with_it.prior is None  # a plain base guesses no solid
 
 
 def test_vae_levels_and_moments_come_from_the_bases_files(trained):

@@ -14,6 +14,7 @@ import torch
 import trimesh
 
 from lora3d.adapter import AdapterCard, adapter_tensors, attach, save_adapter, target_modules
+from lora3d.answer import Answer
 from lora3d.base import load_base
 from lora3d.dataset import Dataset, Row, read_dataset, write_dataset
 from lora3d.drawing import fit_reference
@@ -78,17 +79,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return read_dataset(folder)
 
 
-def perfect(rows: list[Row], seed: int) -> np.ndarray:
-    return np.stack([r.tiles for r in rows])
+def perfect(rows: list[Row], seed: int) -> list[Answer]:
+    return [Answer(r.tiles) for r in rows]
 
 
-def blank(rows: list[Row], seed: int) -> np.ndarray:
+def blank(rows: list[Row], seed: int) -> list[Answer]:
     tiles = np.ones((len(rows), len(BOX.cells), 64, 64, 3), np.float32)
     tiles[:, list(BOX.indices("depth"))] = 0.0
-    return tiles
+    return [Answer(some) for some in tiles]
 
 
-def no_lift(tiles: np.ndarray, grid) -> Mesh:
+def no_lift(tiles: np.ndarray, grid, prior=None) -> Mesh:
     raise InputError("not asked for")
 
 
@@ -206,7 +207,7 @@ def test_the_seed_tells_rows_apart(dataset: Dataset, tmp_path: Path):
 
 def test_what_cannot_be_judged_is_refused(dataset: Dataset, tmp_path: Path):
     def broken(rows: list[Row], seed: int) -> np.ndarray:
-        return np.full_like(perfect(rows, seed), np.nan)
+        return [Answer(np.full_like(r.tiles, np.nan)) for r in rows]
 
     with pytest.raises(InputError, match=r"base answered row 'plate-2'.*finite"):
         evaluate(dataset, broken, codec=unchanged, out=tmp_path, workers=0)

@@ -79,9 +79,10 @@ def test_neither_drawing_nor_sentence_is_an_answer_too(generator):
 
 def test_a_grid_in_a_batch_equals_the_grid_alone(generator, drawing):
     reference = generator.reference(drawing)
-    both = generator.generate_tiles([None, reference], ["a red box", None], [5, 6], steps=2)
-    alone = generator.generate_tiles([reference], [None], [6], steps=2)
-    assert np.abs(both[1] - alone[0]).max() < 1e-4
+    none, both = generator.answers([None, reference], ["a red box", None], [5, 6], steps=2)
+    (alone,) = generator.answers([reference], [None], [6], steps=2)
+    assert np.abs(both.tiles - alone.tiles).max() < 1e-4 and np.array_equal(both.prior, alone.prior)
+    assert none.prior is None
 
 
 def test_guidance_of_one_is_off_and_more_changes_the_answer(generator, drawing):
@@ -174,16 +175,16 @@ def test_several_samples_are_one_answer_of_their_own_seeds(generator):
     generator, three = (replace(generator, samples=n) for n in (1, 3))
     grid = generator.base.grid
     ask = {"references": [None], "prompts": ["a red box"], "steps": 2}
-    made = three.generate_tiles(**ask, seeds=[5])[0]
-    two = replace(generator, samples=2).generate_tiles(**ask, seeds=[5])[0]
-    one = generator.generate_tiles(**ask, seeds=[5])[0]
+    made = three.answers(**ask, seeds=[5])[0].tiles
+    two = replace(generator, samples=2).answers(**ask, seeds=[5])[0].tiles
+    one = generator.answers(**ask, seeds=[5])[0].tiles
     rgb = list(grid.indices("rgb"))
     # What the second and the third must have been.
     second = 2 * two[rgb] - one[rgb]
     third = 3 * made[rgb] - one[rgb] - second
     assert np.abs(second - one[rgb]).max() > 0.01 and np.abs(third - second).max() > 0.01
     assert all(x.min() > -1e-5 and x.max() < 1 + 1e-5 for x in (second, third))
-    both = three.generate_tiles([None, None], ["a blue box", "a red box"], [9, 5], steps=2)[1]
+    both = three.answers([None, None], ["a blue box", "a red box"], [9, 5], steps=2)[1].tiles
     assert np.allclose(both, made, atol=1e-4)
     assert three.record(None, "a red box", seed=5)["samples"] == 3
     assert "samples" not in generator.record(None, "a red box", seed=5)

@@ -156,7 +156,7 @@ def test_an_adapter_on_top_of_another_leaves_that_one_as_it_is(config, data, tmp
     assert [parent["file"] for parent in card.parents] == ["adapter.safetensors"]
     both = load(config.base, {grid: 1.0, style: 1.0}, precision="fp32")
     alone = load(config.base, {grid: 1.0}, precision="fp32")
-    made = [g.generate_tiles([None], ["a box"], [0], steps=2) for g in (both, alone)]
+    made = [g.answers([None], ["a box"], [0], steps=2)[0].tiles for g in (both, alone)]
     assert abs(made[0] - made[1]).max() > 1e-4
 
 

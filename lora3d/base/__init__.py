@@ -37,6 +37,10 @@ class Base(Protocol):
     ``seen`` (b, 2) of `denoise` is where each drawing was seen from, azimuth and elevation in degrees in the grid's
     frame, NaN or None where nobody said; a base that cannot use it need not.
 
+    ``guess`` is what a base makes of drawings (b, c, h, w), seen likewise, before its network is asked, or None where
+    it makes nothing: cells (b, cells, t, t, 3) as `decode` gives them, and a solid (b, m, m, m) as a prior of
+    `lora3d.lift.prior`.
+
     At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
     ``prediction`` says: sample (x_0), epsilon, v_prediction or flow_prediction; see `lora3d.diffusion.target`.
     """
@@ -82,6 +86,7 @@ class Base(Protocol):
     def encode(self, tiles: Tensor) -> Tensor: ...
     def decode(self, latents: Tensor) -> Tensor: ...
     def embed(self, texts: list[str]) -> Text: ...
+    def guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor] | None: ...
     def denoise(
         self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
     ) -> Tensor: ...

@@ -133,6 +133,11 @@ class MiniBase:
         ids = tokenize(self.tokenizer, texts).to(self.device)
         return Text(self.text_encoder(ids).last_hidden_state.float())
 
+    def guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """What is guessed of drawings before the network is asked; see `lora3d.base.Base`."""
+        slots, solid = self.sweep.guess(drawing, seen)
+        return split_cells(self.grid, slots), solid
+
     def denoise(
         self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
     ) -> Tensor:

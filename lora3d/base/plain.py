@@ -178,6 +178,9 @@ class PlainBase:
     def _step(self, t: Tensor) -> Tensor:
         return t * TIMES if self.alphas is None else (t * TIMES).round().clamp(0, TIMES - 1)
 
+    def guess(self, drawing: Tensor, seen: Tensor) -> None:
+        """Nothing: a plain base knows a drawing only by what its network says."""
+
     def denoise(
         self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
     ) -> Tensor:

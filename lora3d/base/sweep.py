@@ -21,7 +21,7 @@ from torch import Tensor
 from lora3d.base.box import look
 from lora3d.base.codec import PATCH, Inverse, Linear, linear_codec
 from lora3d.base.pose import divide
-from lora3d.base.space import SpaceNet
+from lora3d.base.space import Space, SpaceNet
 from lora3d.camera import rays
 from lora3d.data_prep.shapes import is_box
 from lora3d.device import product_dtype
@@ -117,22 +117,42 @@ class Sweep:
             asked.update(part.float().cpu().contiguous().numpy().tobytes())
         key = asked.digest()
         if key not in self.remembered:
-            space = self.space(picture, said)
+            space, views = self._look(picture, said)
             with torch.autocast(picture.device.type, enabled=False):
-                views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
                 found = self._encode(views).to(dtype), space.projection
             while len(self.remembered) >= REMEMBERED:
                 del self.remembered[next(iter(self.remembered))]
             self.remembered[key] = found
         return self.remembered[key]
 
+    def _look(self, picture: Tensor, said: Tensor) -> tuple[Space, Tensor]:
+        """What pictures (b, 4, t, t) are guessed to be, and its views (b, views, 4, t, t)."""
+        space = self.space(picture, said)
+        with torch.autocast(picture.device.type, enabled=False):
+            views = look(torch.sigmoid(space.opacity), space.colour, self.grid)
+            if views.shape[-1] != self.grid.tile:
+                flat = F.interpolate(
+                    views.flatten(0, 1), size=self.grid.tile, mode="bilinear", antialias=True
+                )
+                views = flat.unflatten(0, views.shape[:2])
+        return space, views
+
+    @torch.no_grad()
+    def guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """What drawings (b, c, h, w), seen as in `__call__`, are guessed to be.
+
+        Returns their slots (b, 1 + views, 4, t, t), the drawing's own first, and how far each cell of the box's cube
+        is taken to be inside: (b, n, n, n) in [0, 1], indexed x, y, z.
+        """
+        with torch.autocast(drawing.device.type, enabled=False):
+            picture = self.inverse(drawing.float()).clamp(0, 1)
+        space, views = self._look(picture, seen)
+        return torch.cat([picture[:, None], views], 1), torch.sigmoid(space.opacity).permute(0, 3, 2, 1)
+
     def _encode(self, views: Tensor) -> Tensor:
-        """Normalised latents (b, 1 + views, c, h, w) of pictures (b, views, 4, n, n); zero for the drawing's slot."""
-        pictures = views.flatten(0, 1)
-        if pictures.shape[-1] != self.grid.tile:
-            pictures = F.interpolate(pictures, size=self.grid.tile, mode="bilinear", antialias=True)
+        """Normalised latents (b, 1 + views, c, h, w) of pictures (b, views, 4, t, t); zero for the drawing's slot."""
         mean, deviation = self.moments[:, :, None, None]
-        latents = (self.linear(pictures) - mean) / deviation
+        latents = (self.linear(views.flatten(0, 1)) - mean) / deviation
         return F.pad(latents.unflatten(0, views.shape[:2]), (0, 0, 0, 0, 0, 0, 1, 0))
 
     def paint(self, picture: Tensor, projection: Tensor, stated: Tensor) -> Tensor:

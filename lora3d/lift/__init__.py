@@ -14,6 +14,7 @@ from lora3d.formats import LIFTS, Lift
 from lora3d.grid import ViewGrid
 from lora3d.lift.fuse import HALF, signed_field
 from lora3d.lift.hull import hull_field
+from lora3d.lift.prior import with_prior
 from lora3d.lift.surface import clear, extract
 from lora3d.lift.texture import bake, field_normals
 from lora3d.lift.views import UNKNOWN, GridViews, read_views
@@ -33,10 +34,11 @@ def lift(
     texture: int = 512,
     resolution: int | None = None,
     seed: int = 0,
+    prior: Array | None = None,
 ) -> Mesh:
     """One closed mesh with a baked texture, in the grid's frame, from the views of its rgb cells; see `lift_levels`."""
     return lift_levels(
-        tiles, grid, (faces,), method=method, texture=texture, resolution=resolution, seed=seed
+        tiles, grid, (faces,), method=method, texture=texture, resolution=resolution, seed=seed, prior=prior
     )[0]
 
 
@@ -50,6 +52,7 @@ def lift_levels(
     resolution: int | None = None,
     seed: int = 0,
     normal_map: bool = False,
+    prior: Array | None = None,
 ) -> list[Mesh]:
     """Levels of detail: closed meshes of one solid, each with a baked texture, in the grid's frame.
 
@@ -63,6 +66,7 @@ def lift_levels(
         resolution: voxels along the side of the solid's cube; by default 1.5 a pixel, from 64 to 160.
         seed: of ``normals`` and ``field``; the others draw no numbers.
         normal_map: bake the fine surface's normals too; for grids without light of their own.
+        prior: what was guessed of the solid beside the views, see `lora3d.lift.prior`; ``fuse`` alone asks it.
 
     Raises InputError for an unknown method, a budget that no solid fits, a grid without the cells that the
     method needs, a normal map where light is in the colours, and tiles that show no object.
@@ -72,7 +76,7 @@ def lift_levels(
         raise InputError(f"a lift needs at least 100 faces and a 16 px texture, found {found}")
     if normal_map and grid.shading == "studio":
         raise InputError(f"a normal map would be lit twice: grid {grid.name!r} has its light in the colours")
-    views = read_views(tiles, grid)
+    views = read_views(tiles, grid, prior)
     n = min(max(grid.tile * 3 // 2, 64), 160) if resolution is None else resolution
     field = solid_field(views, n, method=method, seed=seed)
     shapes = [extract(field, HALF, faces) for faces in budgets]
@@ -100,7 +104,12 @@ def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None
         field, doubt = signed_field(views, resolution)
         # Views that disagree are smoothed, in voxels, and leave loose pieces where they happen to meet; true ones
         # (doubt about 0) keep every edge and every piece. Grids of a small base stand at 0.2 to 0.4.
-        return clear(_smoothed(field, min(SMOOTHING * doubt, MOST_SMOOTHED)), 1e-3 + 0.05 * doubt)
+        settled = (
+            _smoothed(field, min(SMOOTHING * doubt, MOST_SMOOTHED))
+            if views.prior is None
+            else with_prior(field, doubt, views.prior)
+        )
+        return clear(settled, 1e-3 + 0.05 * doubt)
     if method == "hull":
         return clear(hull_field(views, resolution), 0.01)
     from lora3d.lift.field import fit_field  # it brings torch

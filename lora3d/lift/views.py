@@ -35,6 +35,7 @@ class GridViews:
         normal: (v, t, t, 3) float32 unit, world frame; 0 where there is none, None in a grid without.
         rgb: (v, t, t, 3) float32 sRGB in [0, 1] over the background.
         background: (3,) float32 sRGB.
+        prior: (m, m, m) or None, see `lora3d.lift.prior`.
     """
 
     cameras: tuple[Camera, ...]
@@ -46,6 +47,7 @@ class GridViews:
     normal: Array | None
     rgb: Array
     background: Array
+    prior: Array | None = None
 
     @property
     def pixel(self) -> float:
@@ -54,11 +56,11 @@ class GridViews:
         return float(np.mean(2 * self.half * away / self.depth.shape[1]))
 
 
-def read_views(tiles: Array, grid: ViewGrid) -> GridViews:
+def read_views(tiles: Array, grid: ViewGrid, prior: Array | None = None) -> GridViews:
     """The rgb cells with the depth (or position) and normal cells of their cameras.
 
     Where some views have depth, those without are left out; where none has, coverage is told from colour
-    and depth is `UNKNOWN`. tiles: (cells, t, t, 3) in [0, 1].
+    and depth is `UNKNOWN`. tiles: (cells, t, t, 3) in [0, 1]; prior: as in `GridViews`.
 
     Raises InputError for another shape, values that are no numbers, a grid without rgb cells, and views
     that show nothing.
@@ -88,6 +90,7 @@ def read_views(tiles: Array, grid: ViewGrid) -> GridViews:
         _normals(tiles, grid, cameras, cells["normal"]),
         rgb,
         _background(rgb, grid),
+        prior,
     )
     if paired:
         shapes = tiles[[cells[deep][camera] for camera in cameras]].astype(np.float64)

@@ -39,24 +39,31 @@ class Voxels:
     pitch: float
 
 
-def lift_voxels(tiles: Array, grid: ViewGrid, resolution: int = 32, *, mesh: Mesh | None = None) -> Voxels:
+def lift_voxels(
+    tiles: Array,
+    grid: ViewGrid,
+    resolution: int = 32,
+    *,
+    mesh: Mesh | None = None,
+    prior: Array | None = None,
+) -> Voxels:
     """The voxels of which at least the share `SHARE` is solid, each in the colour of the surface nearest to it.
 
     mesh: what the tiles lift to, where it is known already.
-    tiles: as in `lora3d.lift.lift`, which raises the same errors. Raises InputError for a resolution that is
+    tiles, prior: as in `lora3d.lift.lift`, which raises the same errors. Raises InputError for a resolution that is
     not 4 to 128, and for an object that no voxel of that size holds.
     """
     if not 4 <= resolution <= 128:
         raise InputError(f"voxels are 4 to 128 a side, found {resolution}")
     fine = max(FINE, -(-LEAST // resolution))
     n = fine * resolution
-    field = solid_field(read_views(tiles, grid), n)
+    field = solid_field(read_views(tiles, grid, prior), n)
     blocks = (field < 0).reshape(resolution, fine, resolution, fine, resolution, fine)
     occupied = blocks.mean(axis=(1, 3, 5)) >= SHARE
     if not occupied.any():
         raise InputError(f"the object is too thin for {resolution} voxels a side: raise the resolution")
     pitch = fine * 2 * HALF / (n - 1)
-    points, paint, _ = painted_points(mesh or lift(tiles, grid))
+    points, paint, _ = painted_points(mesh or lift(tiles, grid, prior=prior))
     colour = np.zeros((*occupied.shape, 3), np.uint8)
     colour[occupied] = paint[cKDTree(points).query(_centres(occupied, pitch))[1]]
     return Voxels(occupied, colour, pitch)

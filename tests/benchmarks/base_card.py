@@ -41,9 +41,10 @@ from lora3d.data_prep.procedural import FAMILIES, make_shape
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import Example, make_example
 from lora3d.device import autocast, measure_gflops
-from lora3d.generate import Generator, Reference, encode_references, load
+from lora3d.generate import Generator, load
 from lora3d.grid import ViewGrid
 from lora3d.render import render_tiles
+from lora3d.sampling import Reference, encode_references
 
 SIDE = 16  # pixels of a view as the classifier and the distances see it
 RIDGE = 30.0
@@ -114,7 +115,7 @@ def generated(generator: Generator, drawings: list, sentences: list[str]) -> lis
     for i in tqdm(range(0, len(sentences), BATCH), desc="generating"):
         part = slice(i, i + BATCH)
         seeds = range(i, i + len(sentences[part]))
-        found += list(generator.generate_tiles(drawings[part], sentences[part], list(seeds)))
+        found += [a.tiles for a in generator.answers(drawings[part], sentences[part], list(seeds))]
     return [views_of(generator.base.grid, tiles) for tiles in found]
 
 
@@ -168,7 +169,7 @@ def times(generator: Generator, rounds: int) -> dict[str, object]:
     seconds = []
     for seed in range(rounds + 1):
         started = time.perf_counter()
-        generator.generate_tiles([drawing], [""], [seed])
+        generator.answers([drawing], [""], [seed])
         seconds.append(time.perf_counter() - started)
     return {"grid_seconds": float(np.median(seconds[1:])), "gflops_fp32": measure_gflops()}
 
