@@ -126,12 +126,10 @@ def prep(
         found = state_origins(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
         asked = find_captioner(captioner, trigger or "") if captioner else None
         found = _caption(found, trigger or "", asked, caption_all, caption)
+        tasks = make_tasks(found, grid, seed, tuple(styles), asked, work)
         run = partial(run_tasks, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         run = partial(run, time_limit_s=time_limit_s, memory_mb=memory_mb)
-        # Tasks are nowhere held: with many models they would lie beside the dataset's index while it is written.
-        prepared, failed = _prepare_all(
-            make_tasks(found, grid, seed, tuple(styles), asked, work), run, progress
-        )
+        prepared, failed = _prepare_all(tasks, run, progress)
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
         settings |= {"trigger": trigger or "", "caption": caption or ""}
         settings["captioner"] = Path(captioner or "").name

@@ -65,7 +65,7 @@ def evaluate(
             call may use seed + i: the seed grows by the number of rows already answered.
         codec: tiles (cells, tile, tile, 3) encoded and decoded by the base, for the ceiling.
         adapter: like `base`, with the adapter attached; None leaves its scores null.
-        lift: tiles and grid to a mesh. It runs in other processes: a function that pickle can name.
+        lift: an answer to a mesh. It runs in other processes: a function that pickle can name.
         limit: judge only the first so many held-out assets.
         workers: processes that lift and measure; 0 does it in this one.
         settings: what the caller wants recorded under "settings" (the base's name, the adapter's, …).

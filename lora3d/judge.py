@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from lora3d import metrics
 from lora3d.answer import Answer
@@ -17,7 +17,13 @@ METRICS = ("psnr", "ssim", "silhouette_iou", "fscore", "chamfer", "consistency_p
 THRESHOLD = 0.05  # of the F-score, in radii of the object
 SAMPLES = 10_000  # points that are measured on each surface
 
-Lift = Callable[..., Mesh]  # of tiles, grid and prior, as `lora3d.lift.lift`
+
+class Lift(Protocol):
+    """`lora3d.lift.lift`, or what takes its place."""
+
+    def __call__(self, tiles: Array, grid: ViewGrid, /, *, prior: Array | None = None) -> Mesh: ...
+
+
 Scores = dict[str, float | None]
 
 

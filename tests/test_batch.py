@@ -73,7 +73,9 @@ def test_no_input_is_overwritten_and_no_output_twice(folder, toy_base, tmp_path)
 def test_a_job_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "a.png").mkdir()
     blank = np.ones((14, 16, 16, 3), np.float32)
-    outcome = _finish(Answer(blank), BOX.with_tile(16), {"format": "glb", "pivot": None, "size": None}, tmp_path, "a")
+    outcome = _finish(
+        Answer(blank), BOX.with_tile(16), {"format": "glb", "pivot": None, "size": None}, tmp_path, "a"
+    )
     assert outcome.status == "failed" and "its grid is not written" in outcome.reason
 
 

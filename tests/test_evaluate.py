@@ -206,7 +206,7 @@ def test_the_seed_tells_rows_apart(dataset: Dataset, tmp_path: Path):
 
 
 def test_what_cannot_be_judged_is_refused(dataset: Dataset, tmp_path: Path):
-    def broken(rows: list[Row], seed: int) -> np.ndarray:
+    def broken(rows: list[Row], seed: int) -> list[Answer]:
         return [Answer(np.full_like(r.tiles, np.nan)) for r in rows]
 
     with pytest.raises(InputError, match=r"base answered row 'plate-2'.*finite"):

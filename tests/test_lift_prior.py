@@ -84,7 +84,8 @@ def test_the_base_guesses_a_solid_of_a_drawing_where_the_drawing_shows_it():
     base = load_base("mini")
     generator = load("mini", precision="fp32", samples=1)
     rgba = np.zeros((64, 64, 4), np.float32)
-    rgba[10:60, 24:40] = (0.8, 0.2, 0.1, 1.0)  # upright, and to no side
+    rgba[10:60, 24:34] = (0.8, 0.2, 0.1, 1.0)
+    rgba[44:60, 34:52] = (0.8, 0.2, 0.1, 1.0)  # no two sides alike
     given = encode_references(base, [generator.reference(rgba, (0.0, 0.0))])
     tiles, solid = (x[0].numpy() for x in base.guess(given.clean[:, 0], given.seen))
     assert solid.shape == (64, 64, 64) and solid.min() >= 0 and solid.max() <= 1

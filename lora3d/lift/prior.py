@@ -26,10 +26,11 @@ def with_prior(field: Array, doubt: float, prior: Array) -> Array:
         prior: (m, m, m), the probability that a cell is inside, indexed x, y, z over the same cube.
     """
     n, m = len(field), len(prior)
-    place = np.linspace(-0.5, m - 0.5, n, dtype=np.float32)  # from the first cell's edge to the last's
     odds = np.clip(logit(np.clip(prior.astype(np.float32), 1e-6, 1 - 1e-6)), -ODDS, ODDS)
-    at = np.stack(np.meshgrid(place, place, place, indexing="ij"))
-    inside = ndimage.map_coordinates(odds, at, order=1, mode="constant", cval=-ODDS)
+    # The field runs from the first cell's edge to the last's.
+    inside = ndimage.affine_transform(
+        odds, np.full(3, m / (n - 1)), -0.5, (n, n, n), order=1, mode="constant", cval=-ODDS
+    )
     pooled = np.clip(field * ((n - 1) / (2 * HALF * VOXELS)), -1, 1) - WEIGHT * doubt * inside
     shown, expected = np.count_nonzero(field < 0), (1 / (1 + np.exp(-inside))).sum()
     share = VOLUME * min(doubt / CERTAIN, 1.0)
