@@ -18,7 +18,8 @@ from lora3d.errors import InputError
 from lora3d.export import require_spared
 from lora3d.formats import FORMATS
 from lora3d.generate import to_image, written
-from lora3d.grid import PRESETS, combine_samples, unpack
+from lora3d.grid import PRESETS, combine_samples, settle_depth, unpack
+from lora3d.sampling import encode_references
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +189,24 @@ def test_several_samples_are_one_answer_of_their_own_seeds(generator):
     assert np.allclose(both, made, atol=1e-4)
     assert three.record(None, "a red box", seed=5)["samples"] == 3
     assert "samples" not in generator.record(None, "a red box", seed=5)
+
+
+def test_what_is_guessed_of_a_drawing_is_one_of_two_samples_company(generator, drawing):
+    """One sample is alone; with two the guess is a third of the mean, and of each depth one of three."""
+    reference = generator.reference(drawing)
+    one, two = (
+        replace(generator, samples=n).answers([reference], [None], [5], steps=2)[0].tiles for n in (1, 2)
+    )
+    base, grid = generator.base, generator.base.grid
+    given = encode_references(base, [reference])
+    guess = base.guess(given.clean[:, 0], given.seen)[0][0].numpy()
+    rgb, depth = (list(grid.indices(channel)) for channel in ("rgb", "depth"))
+    second = 3 * two[rgb] - one[rgb] - guess[rgb]
+    assert second.min() > -1e-4 and second.max() < 1 + 1e-4 and np.abs(second - one[rgb]).max() > 0.01
+    settled = settle_depth(grid, guess)[depth]
+    low, high = np.minimum(one[depth], settled), np.maximum(one[depth], settled)
+    # The median of three lies between any two of them, or is one of the two.
+    assert ((two[depth] >= low - 1e-6) & (two[depth] <= high + 1e-6)).all()
 
 
 def test_colours_are_means_and_depths_are_medians():

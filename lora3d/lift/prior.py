@@ -11,7 +11,7 @@ from lora3d.lift.fuse import HALF
 
 # Chosen on models kept aside (docs/decisions.md): how much a prior counts for views of a doubt of 1, how far its
 # volume decides from a doubt of CERTAIN on, and beyond how many voxels, or log odds, neither is surer.
-WEIGHT, VOLUME, CERTAIN, VOXELS, ODDS = 1.3, 0.6, 0.15, 3.0, 5.0
+WEIGHT, VOLUME, CERTAIN, VOXELS, ODDS = 1.3, 0.5, 0.15, 3.0, 5.0
 
 
 def with_prior(field: Array, doubt: float, prior: Array) -> Array:
@@ -19,7 +19,8 @@ def with_prior(field: Array, doubt: float, prior: Array) -> Array:
 
     A signed distance is taken for log odds of being outside, those of the prior are added in proportion to the
     views' doubt (a logarithmic opinion pool, Genest and Zidek 1986), and the level is moved until the solid's volume
-    is between the views' and the prior's: views that disagree make things too large. Views that agree need no prior.
+    is the geometric mean of the views' and the prior's: views that disagree make things too large. The less they do,
+    the more their own volume counts; views that agree need no prior.
 
     Args:
         field, doubt: see `lora3d.lift.fuse.signed_field`.
