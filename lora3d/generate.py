@@ -128,7 +128,8 @@ def to_image(picture: Array) -> Image.Image:
 class Generator:
     """A loaded base with its adapters; make one with `load`. For ``matting`` see `read_drawing`.
 
-    ``samples`` are drawn for each answer and combined, see `lora3d.grid.combine_samples`.
+    ``samples`` are drawn for each answer and combined (`lora3d.grid.combine_samples`), with what the base guesses of a
+    drawing, which counts as `GUESS_COUNTS` of each.
     ``files`` are the adapters' own, and the SHA-256 of each when it was loaded.
     """
 
