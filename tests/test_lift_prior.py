@@ -55,6 +55,14 @@ def test_the_volume_lies_between_the_views_and_the_priors():
     assert ((same < 0) ^ (ball(0.3, 64) < 0))[abs(ball(0.3, 64)) > 2 * HALF / 32].sum() == 0
 
 
+def test_the_volume_is_the_geometric_mean_however_small_the_thing():
+    """Space that is surely empty adds nothing to what the prior expects."""
+    prior = np.where(centred(0.12) < 0, 0.97, 1e-4).astype(np.float16)
+    views = ball(0.2, 64)
+    joined = volume(with_prior(views, 0.3, prior))
+    assert joined == pytest.approx((volume(views) * prior.mean(dtype=np.float64)) ** 0.5, rel=0.01)
+
+
 def test_doubt_decides_between_two_that_disagree():
     """A ball that only the prior knows comes where the views doubt, and not where they are sure."""
     near, far = np.array([-0.2, 0.0, 0.0]), np.array([0.25, 0.0, 0.0])

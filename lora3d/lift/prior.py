@@ -33,7 +33,8 @@ def with_prior(field: Array, doubt: float, prior: Array) -> Array:
         odds, np.full(3, m / (n - 1)), -0.5, (n, n, n), order=1, mode="constant", cval=-ODDS
     )
     pooled = np.clip(field * ((n - 1) / (2 * HALF * VOXELS)), -1, 1) - WEIGHT * doubt * inside
-    shown, expected = np.count_nonzero(field < 0), (1 / (1 + np.exp(-inside))).sum()
+    # Of the probabilities as they are: cut odds would add up to thousands of cells of empty space.
+    shown, expected = np.count_nonzero(field < 0), float(prior.mean(dtype=np.float64)) * field.size
     share = VOLUME * min(doubt / CERTAIN, 1.0)
     solid = int(shown ** (1 - share) * expected**share)
     level: Array = np.partition(pooled, solid, axis=None)[solid]
