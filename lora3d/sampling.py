@@ -61,6 +61,7 @@ def encode_references(base: Base, references: Sequence[Reference | None]) -> Giv
 
 
 def write_reference(grid: ViewGrid, tiles: Array, reference: Reference) -> None:
+    """A drawing into its cells of (cells, t, t, 3), in place."""
     for cell in grid.indices("reference"):
         tiles[cell] = reference.rgb
     for cell in grid.indices("reference_alpha"):

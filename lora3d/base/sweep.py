@@ -94,9 +94,7 @@ class Sweep:
         laid = Laid(*(drawing.new_zeros(b, views, n, h, w) for n in (c, SWEEP_CHANNELS)))
         if not len(shown):
             return laid
-        with torch.autocast(drawing.device.type, enabled=False):
-            picture = self.inverse(drawing[shown].float()).clamp(0, 1)
-        said = seen[shown]
+        picture, said = self._picture(drawing[shown]), seen[shown]
         # Each alone: in other company its last bits would be others, and many volumes do not fit a CPU's caches.
         found = [self._guess(*one) for one in zip(picture.split(1), said.split(1), strict=True)]
         guesses, projections = (torch.cat(part) for part in zip(*found, strict=True))
@@ -125,6 +123,11 @@ class Sweep:
             self.remembered[key] = found
         return self.remembered[key]
 
+    def _picture(self, drawing: Tensor) -> Tensor:
+        """Drawings (b, 4, t, t) in [0, 1] from their latents."""
+        with torch.autocast(drawing.device.type, enabled=False):
+            return self.inverse(drawing.float()).clamp(0, 1)
+
     def _look(self, picture: Tensor, said: Tensor) -> tuple[Space, Tensor]:
         """What pictures (b, 4, t, t) are guessed to be, and its views (b, views, 4, t, t)."""
         space = self.space(picture, said)
@@ -144,8 +147,7 @@ class Sweep:
         Returns their slots (b, 1 + views, 4, t, t), the drawing's own first, and how far each cell of the box's cube
         is taken to be inside: (b, n, n, n) in [0, 1], indexed x, y, z.
         """
-        with torch.autocast(drawing.device.type, enabled=False):
-            picture = self.inverse(drawing.float()).clamp(0, 1)
+        picture = self._picture(drawing)
         space, views = self._look(picture, seen)
         return torch.cat([picture[:, None], views], 1), torch.sigmoid(space.opacity).permute(0, 3, 2, 1)
 
