@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lora3d.answer import Answer
 from lora3d.camera import orbit
 from lora3d.data_prep.artist_pack import write_pack
 from lora3d.data_prep.folder import prep
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.device import measure_gflops
 from lora3d.errors import InputError
-from lora3d.evaluate import drawing_of, evaluate_adapter
-from lora3d.generate import Generation, Generator, load, to_image
+from lora3d.evaluate import Generate, asking, codec_of, evaluate, settings_of
+from lora3d.generate import Generation, load, to_image
+from lora3d.grid import ViewGrid
 from lora3d.mesh import Mesh, load_glb_bytes
 from lora3d.page import Item, Model, portrait, write_page
 from lora3d.recipe import TrainConfig, read_recipe
@@ -52,9 +55,9 @@ def demo(
     report(f"dataset: {prepared}")
     config = read_recipe(RECIPE, TrainConfig, {"steps": steps} if steps else None)
     trained = train(config, out / "dataset", out / "run", report=report, progress=progress)
-    scores = evaluate_adapter(out / "dataset", out / "eval", adapter=trained.adapter, progress=progress)
     dataset = read_dataset(out / "dataset")
-    items = make_items(dataset, trained.adapter, out)
+    scores, answers = evaluate_kept(dataset, trained.adapter, out / "eval", progress)
+    items = make_items(dataset, answers, out)
     write_picture(items[:3], out / "demo.png")
     thumbnails = [
         (row.caption, portrait(load_glb_bytes(row.glb), size=96)) for row in _one_an_asset(dataset, "train")
@@ -96,35 +99,54 @@ def write_picture(items: list[Item], path: Path, size: int = 256) -> None:
     to_image(np.concatenate([row for row in rows if row.shape == rows[0].shape])).save(path)
 
 
-def make_items(dataset: Dataset, adapter: Path, out: Path) -> list[Item]:
+def evaluate_kept(
+    dataset: Dataset, adapter: Path, out: Path, progress: bool
+) -> tuple[dict[str, Any], dict[str, dict[str, Answer]]]:
+    """`evaluate_adapter`, and what base and adapter answered, by system and row."""
+    adapted = load(adapters={adapter: 1.0})
+    kept: dict[str, dict[str, Answer]] = {}
+
+    def keeping(system: str, ask: Generate) -> Generate:
+        def generate(rows: list[Row], seed: int) -> list[Answer]:
+            answers = ask(rows, seed)
+            kept.setdefault(system, {}).update(
+                {row.id: answer for row, answer in zip(rows, answers, strict=True)}
+            )
+            return answers
+
+        return generate
+
+    scores = evaluate(
+        dataset,
+        keeping("base", asking(replace(adapted, cards={}, weights={}))),
+        adapter=keeping("adapter", asking(adapted)),
+        codec=codec_of(adapted.base),
+        out=out,
+        settings=settings_of(adapted, adapter, dataset),
+        progress=progress,
+    )
+    return scores, kept
+
+
+def make_items(dataset: Dataset, answers: dict[str, dict[str, Answer]], out: Path) -> list[Item]:
     """One item for each of the first held-out models; its GLBs, with and without the adapter, beside the page."""
-    rows = _one_an_asset(dataset, "test")[:SHOWN]
-    systems: dict[str, dict[str | Path, float]] = {"base": {}, "adapter": {adapter: 1.0}}
-    answers = []
-    for kind, adapters in systems.items():
-        generator = load(adapters=adapters)
-        answers.append([_answer(generator, row, out, kind) for row in rows])
-    return [
-        Item(
-            row.caption,
-            row.tiles[dataset.grid.indices("reference")[0]],
-            [
-                *([Model("the base alone", base)] if base is not None else []),
-                *([Model("with the adapter", adapted)] if adapted is not None else []),
-                Model("the artist's own", load_glb_bytes(row.glb)),
-            ],
-        )
-        for row, base, adapted in zip(rows, *answers, strict=True)
-    ]
+    items = []
+    for row in _one_an_asset(dataset, "test")[:SHOWN]:
+        made = {
+            system: _save(rows[row.id], dataset.grid, row, out, system) for system, rows in answers.items()
+        }
+        titles = (("base", "the base alone"), ("adapter", "with the adapter"))
+        models = [Model(title, mesh) for system, title in titles if (mesh := made[system]) is not None]
+        models.append(Model("the artist's own", load_glb_bytes(row.glb)))
+        items.append(Item(row.caption, row.tiles[dataset.grid.indices("reference")[0]], models))
+    return items
 
 
-def _answer(generator: Generator, row: Row, out: Path, kind: str) -> Mesh | None:
-    """The mesh for a held-out drawing, its GLB written; None where the answer shows no object."""
-    grid = generator.base.grid
-    answer = generator.answers([drawing_of(grid, row)], [row.caption], [0])[0]
-    made = Generation(answer, grid, {"base": generator.base.name, "prompt": row.caption, "seed": 0})
+def _save(answer: Answer, grid: ViewGrid, row: Row, out: Path, system: str) -> Mesh | None:
+    """The mesh of what answers a held-out drawing, its GLB written; None where the answer shows no object."""
+    made = Generation(answer, grid, {"base": "mini", "system": system, "prompt": row.caption})
     try:
-        made.save(out, name=f"{Path(row.file).stem}_{kind}")
+        made.save(out, name=f"{Path(row.file).stem}_{system}")
     except InputError:
         return None
     return made.mesh

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lora3d import lift as lifting
 from lora3d import metrics
 from lora3d.answer import Answer
+from lora3d.base import Base
 from lora3d.camera import Array
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.errors import InputError
@@ -138,27 +139,13 @@ def evaluate_adapter(
     model, grid = adapted.base, dataset.grid
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
 
-    def asked(generator: Generator) -> Generate:
-        def generate(rows: list[Row], seed: int) -> list[Answer]:
-            drawings = [drawing_of(grid, row, stated=stated) for row in rows]
-            captions = [row.caption or None for row in rows]
-            seeds = [seed + i for i in range(len(rows))]
-            return generator.answers(drawings, captions, seeds, steps=steps)
-
-        return generate
-
-    @torch.no_grad()
-    def codec(tiles: Array) -> Array:
-        there = model.encode(torch.from_numpy(tiles[None]))
-        return model.decode(there).float().cpu().numpy()[0]
-
-    settings = _settings(adapted, adapter, dataset)
+    settings = settings_of(adapted, adapter, dataset)
     settings |= {"steps": steps or model.steps, "viewpoints": "stated" if stated else "guessed"}
     return evaluate(
         dataset,
-        asked(replace(adapted, cards={}, weights={})),
-        adapter=asked(adapted) if adapter else None,
-        codec=codec,
+        asking(replace(adapted, cards={}, weights={}), steps=steps, stated=stated),
+        adapter=asking(adapted, steps=steps, stated=stated) if adapter else None,
+        codec=codec_of(model),
         out=out,
         lift=lift,
         seed=seed,
@@ -169,7 +156,30 @@ def evaluate_adapter(
     )
 
 
-def _settings(generator: Generator, adapter: Path | None, dataset: Dataset) -> dict[str, Any]:
+def asking(generator: Generator, *, steps: int | None = None, stated: bool = True) -> Generate:
+    """Asks a generator by each row's drawing and caption; ``steps``, ``stated`` as in `evaluate_adapter`."""
+
+    def generate(rows: list[Row], seed: int) -> list[Answer]:
+        drawings = [drawing_of(generator.base.grid, row, stated=stated) for row in rows]
+        captions = [row.caption or None for row in rows]
+        seeds = [seed + i for i in range(len(rows))]
+        return generator.answers(drawings, captions, seeds, steps=steps)
+
+    return generate
+
+
+def codec_of(base: Base) -> Codec:
+    """A base's encoder and decoder, one after the other."""
+
+    @torch.no_grad()
+    def codec(tiles: Array) -> Array:
+        there = base.encode(torch.from_numpy(tiles[None]))
+        return base.decode(there).float().cpu().numpy()[0]
+
+    return codec
+
+
+def settings_of(generator: Generator, adapter: Path | None, dataset: Dataset) -> dict[str, Any]:
     """What answered, for the report."""
     base = generator.base
     settings: dict[str, Any] = {"base": base.name, "base_revision": base.revision}

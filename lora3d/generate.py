@@ -27,6 +27,7 @@ from lora3d.errors import InputError
 from lora3d.export import file_names, require_spared, safe_name, view_files
 from lora3d.formats import Pivot
 from lora3d.grid import PRESETS, ViewGrid, combine_samples, pack, settle_depth
+from lora3d.heap import keep_freed_memory
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
 from lora3d.sampling import Given, Reference, encode_references, sample, write_reference
@@ -272,10 +273,16 @@ class Generator:
         text = self.base.embed([self.sentence(p) for p in prompts])
         # Of one seed the first draw, the second, …: CPU generators tell seeds apart by their lower 32 bits alone.
         generators, drawn = [torch.Generator().manual_seed(s) for s in seeds], []
-        for _ in range(self.samples):
-            noise = torch.stack([torch.randn(self.base.latent_shape, generator=g) for g in generators])
-            latents = sample(self.base, noise.to(self.base.device), given, text, steps, guidance, self.dtype)
-            drawn.append(settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy()))
+        together = max(1, self.base.at_once // len(seeds))
+        for start in range(0, self.samples, together):
+            count = min(together, self.samples - start)
+            noise = torch.stack(
+                [torch.randn(self.base.latent_shape, generator=g) for _ in range(count) for g in generators]
+            ).to(self.base.device)
+            every = torch.arange(len(seeds)).repeat(count)
+            latents = sample(self.base, noise, given[every], text[every], steps, guidance, self.dtype)
+            tiles = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
+            drawn += np.split(tiles, count)
         guesses = self._guess(given)
         found = []
         for i, (reference, guess) in enumerate(zip(references, guesses, strict=True)):
@@ -319,6 +326,7 @@ def load(
         raise InputError(f"an answer takes at least one sample, found {samples}")
     chosen = choose_device(device)
     dtype = choose_dtype(chosen, precision)
+    keep_freed_memory()
     card = find_card(Path(next(iter(adapters)))) if adapters else None
     if grid is None and card is not None:
         grid = ViewGrid.from_dict(card.grid)

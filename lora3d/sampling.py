@@ -44,6 +44,9 @@ class Given:
     known: Tensor
     seen: Tensor
 
+    def __getitem__(self, index: Tensor) -> Given:
+        return Given(self.clean[index], self.known[index], self.seen[index])
+
 
 def encode_references(base: Base, references: Sequence[Reference | None]) -> Given:
     """The drawings in their slots, which are known where there is one."""

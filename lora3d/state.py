@@ -15,7 +15,7 @@ from lora3d.adapter import attach, networks, use_adapters
 from lora3d.base import Base
 from lora3d.device import require_compiler
 from lora3d.errors import InputError
-from lora3d.heap import return_freed_memory
+from lora3d.heap import keep_freed_memory, return_freed_memory
 from lora3d.lora_linear import use_lora_linear
 from lora3d.recipe import TrainConfig
 from lora3d.recompute import recompute
@@ -75,8 +75,8 @@ def prepare(base: Base, config: TrainConfig) -> State:
             parameter.requires_grad_(True)
     for network in networks(base).values():
         use_lora_linear(network)
+    (return_freed_memory if config.checkpointing else keep_freed_memory)()
     if config.checkpointing:
-        return_freed_memory()
         recompute(base.network, keep_dear=base.device.type == "cpu")
     if config.compile:
         require_compiler(base.device)

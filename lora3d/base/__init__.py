@@ -31,8 +31,9 @@ class Base(Protocol):
     ``revision`` is the SHA-256 of its weights. ``network`` is what carries adapters, ``component`` its name in
     an adapter's keys (unet or transformer); ``text_encoders`` are those of its text encoders that can carry one
     too, by name, and ``text_adapted`` says whether any does. ``steps`` and ``guidance`` are what its sampler takes
-    where nobody says, ``samples`` how many answers are drawn and combined then. ``release`` frees the encoders that
-    carry no adapter until they are asked for again.
+    where nobody says, ``samples`` how many answers are drawn and combined then, ``at_once`` how many grids its network
+    is asked about together if memory is to last. ``release`` frees the encoders that carry no adapter until they are
+    asked for again.
 
     ``seen`` (b, 2) of `denoise` is where each drawing was seen from, azimuth and elevation in degrees in the grid's
     frame, NaN or None where nobody said; a base that cannot use it need not.
@@ -73,6 +74,8 @@ class Base(Protocol):
     def guidance(self) -> float: ...
     @property
     def samples(self) -> int: ...
+    @property
+    def at_once(self) -> int: ...
     @property
     def slots(self) -> int: ...
     @property

@@ -67,6 +67,7 @@ class MiniBase:
     steps = 4
     guidance = 1.5
     samples = 5
+    at_once = 8
 
     @property
     def device(self) -> torch.device:

@@ -69,6 +69,7 @@ class PlainBase:
     steps = 30
     guidance = 5.0
     samples = 1
+    at_once = 1
 
     @property
     def component(self) -> str:

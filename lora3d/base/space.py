@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lora3d.base.box import centres
 from lora3d.base.pose import PoseNet, Residual, place
+from lora3d.device import product_dtype
 from lora3d.errors import InputError, first_line
 
 SPACE_FILE = Path("space") / "model.safetensors"
@@ -44,6 +45,22 @@ class Space:
     colour: Tensor
 
 
+class CellConv(nn.Conv3d):
+    """A padded nn.Conv3d that asks oneDNN itself for one small float32 input without gradients.
+
+    torch asks it only where the batch or its first two sides are large (`use_mkldnn` in ATen/native/Convolution.cpp).
+    Its own kernel takes twenty times as long here: 43 ms against 2 for 16 channels of 32³ cells.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, in, d, h, w) to (b, out, d, h, w), as nn.Conv3d but for rounding."""
+        one = len(x) == 1 and x.device.type == "cpu" and product_dtype(x) == torch.float32
+        if not one or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+            return super().forward(x)
+        padding = [side // 2 for side in self.kernel_size]
+        return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, 1)
+
+
 class SpaceNet(nn.Module):
     """Drawings and, where it is said, their viewpoint, to a `Space`."""
 
@@ -57,12 +74,12 @@ class SpaceNet(nn.Module):
         d, e, f = widths
         self.cells = nn.Conv3d(2 * (FLAT + DEEP + 5) + 3, d, 1)
         self.to_coarse = nn.Conv3d(d, e, 2, 2)
-        self.coarse = nn.Sequential(Residual(e, nn.Conv3d), Residual(e, nn.Conv3d))
+        self.coarse = nn.Sequential(Residual(e, CellConv), Residual(e, CellConv))
         self.to_coarsest = nn.Conv3d(e, f, 2, 2)
         self.whole = nn.Linear(f, f)
-        self.coarsest = nn.Sequential(Residual(f, nn.Conv3d), Residual(f, nn.Conv3d))
-        self.lift_coarsest, self.again = nn.Conv3d(f, e, 1), Residual(e, nn.Conv3d)
-        self.lift_coarse, self.last = nn.Conv3d(e, d, 1), nn.Conv3d(d, d, 3, 1, 1)
+        self.coarsest = nn.Sequential(Residual(f, CellConv), Residual(f, CellConv))
+        self.lift_coarsest, self.again = nn.Conv3d(f, e, 1), Residual(e, CellConv)
+        self.lift_coarse, self.last = nn.Conv3d(e, d, 1), CellConv(d, d, 3, 1, 1)
         self.conv_out = nn.Conv3d(d, 8 + 4, 1)
         nn.init.constant_(self.conv_out.bias[:8], -3.0)  # type: ignore[index]  # most of the cube is empty
         for m in self.modules():
