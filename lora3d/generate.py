@@ -33,8 +33,8 @@ from lora3d.mesh import Mesh
 from lora3d.sampling import Given, Reference, encode_references, sample, write_reference
 from lora3d.trigger import has_words
 
-GUESS_COUNTS = 0.6
-"""What a base guesses of a drawing counts as so many of each sample (docs/decisions.md)."""
+GUESS_WEIGHT = 0.6
+"""How much of each sample the colours count that a base guesses of a drawing (docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def to_image(picture: Array) -> Image.Image:
 class Generator:
     """A loaded base with its adapters; make one with `load`. For ``matting`` see `read_drawing`.
 
-    ``samples`` are drawn for each answer and combined (`lora3d.grid.combine_samples`), with what the base guesses of a
-    drawing, which counts as `GUESS_COUNTS` of each.
+    ``samples`` are drawn for each answer and combined (`lora3d.grid.combine_samples`), with the colours that the base
+    guesses of a drawing.
     ``files`` are the adapters' own, and the SHA-256 of each when it was loaded.
     """
 
@@ -281,14 +281,14 @@ class Generator:
             ).to(self.base.device)
             every = torch.arange(len(seeds)).repeat(count)
             latents = sample(self.base, noise, given[every], text[every], steps, guidance, self.dtype)
-            tiles = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
-            drawn += np.split(tiles, count)
+            several = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
+            drawn += np.split(several, count)
         guesses = self._guess(given)
         found = []
         for i, (reference, guess) in enumerate(zip(references, guesses, strict=True)):
-            own = [tiles[i] for tiles in drawn]
-            own += [] if guess is None else [guess.tiles] * int(GUESS_COUNTS * self.samples)
-            tiles = combine_samples(self.base.grid, np.stack(own))
+            own = np.stack([tiles[i] for tiles in drawn])
+            guessed = None if guess is None else guess.tiles
+            tiles = combine_samples(self.base.grid, own, guessed, GUESS_WEIGHT)
             if reference is not None:
                 write_reference(self.base.grid, tiles, reference)
             found.append(Answer(tiles, None if guess is None else guess.prior))

@@ -196,15 +196,16 @@ def settle_depth(grid: ViewGrid, tiles: Array) -> Array:
     return settled
 
 
-def combine_samples(grid: ViewGrid, several: Array) -> Array:
+def combine_samples(grid: ViewGrid, several: Array, guess: Array | None = None, weight: float = 0.0) -> Array:
     """Several answers (n, …, cells, t, t, 3) to one question, with settled depth, as one of them.
 
-    Of colours the mean, the best guess in squares. Of depths the median: the mean of surfaces at different depths, or
-    of a surface and background, is where none of them is. Of an even number the median is the higher of the two.
+    Of colours the mean, the best guess in squares; ``guess`` (…, cells, t, t, 3) joins it as ``weight`` of each answer.
+    Of depths the median of the answers: the mean of surfaces at different depths, or of a surface and background, is
+    where none of them is. Of an even number the median is the higher of the two.
     """
-    if len(several) == 1:
-        return several[0]
     combined = several.mean(axis=0)
+    if guess is not None:
+        combined = (combined + weight * guess) / (1 + weight)
     cells = list(grid.indices("depth"))
     depth = np.sort(several[..., cells, :, :, :], axis=0)
     combined[..., cells, :, :, :] = depth[len(several) // 2]

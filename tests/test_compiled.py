@@ -27,7 +27,7 @@ texture = np.random.default_rng(0).integers(0, 256, (4, 4, 4), np.uint8)
 pane = quad(-0.3, 0.3, Material(texture=texture, alpha_mode="BLEND"))
 mesh = merge([cube(0.3), pane])
 views = render(mesh, grid.cameras("rgb")[:2], 16, shading="studio")
-field = solid_field(read_views(render_tiles(cube(0.6), grid), grid), 16)
+field, _ = solid_field(read_views(render_tiles(cube(0.6), grid), grid), 16)
 print(json.dumps({{
     "said": [str(w.message) for w in said if "numba" in str(w.message)],
     "views": [a.tolist() for a in (views.rgba, np.nan_to_num(views.depth, posinf=9.0), views.normal)],

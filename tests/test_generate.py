@@ -191,22 +191,23 @@ def test_several_samples_are_one_answer_of_their_own_seeds(generator):
     assert "samples" not in generator.record(None, "a red box", seed=5)
 
 
-def test_what_is_guessed_of_a_drawing_is_one_of_two_samples_company(generator, drawing):
-    """One sample is alone; with two the guess is a third of the mean, and of each depth one of three."""
+def test_what_is_guessed_of_a_drawing_joins_the_colours_alone(generator, drawing):
+    """The guess is 0.6 of each sample in the mean, whatever their number; depths are those drawn."""
+    base, grid = generator.base, generator.base.grid
     reference = generator.reference(drawing)
+    given = encode_references(base, [reference])
+    guess = base.guess(given.clean[:, 0], given.seen)[0][0].numpy()
     one, two = (
         replace(generator, samples=n).answers([reference], [None], [5], steps=2)[0].tiles for n in (1, 2)
     )
-    base, grid = generator.base, generator.base.grid
-    given = encode_references(base, [reference])
-    guess = base.guess(given.clean[:, 0], given.seen)[0][0].numpy()
     rgb, depth = (list(grid.indices(channel)) for channel in ("rgb", "depth"))
-    second = 3 * two[rgb] - one[rgb] - guess[rgb]
-    assert second.min() > -1e-4 and second.max() < 1 + 1e-4 and np.abs(second - one[rgb]).max() > 0.01
-    settled = settle_depth(grid, guess)[depth]
-    low, high = np.minimum(one[depth], settled), np.maximum(one[depth], settled)
-    # The median of three lies between any two of them, or is one of the two.
-    assert ((two[depth] >= low - 1e-6) & (two[depth] <= high + 1e-6)).all()
+    first = 1.6 * one[rgb] - 0.6 * guess[rgb]
+    second = 2 * (1.6 * two[rgb] - 0.6 * guess[rgb]) - first
+    assert all(x.min() > -1e-4 and x.max() < 1 + 1e-4 for x in (first, second))
+    assert np.abs(second - first).max() > 0.01
+    # Settled depth is background or no farther than the grid goes; of two the median is the higher.
+    assert (two[depth] >= one[depth] - 1e-4).all()
+    assert np.abs(settle_depth(grid, guess)[depth] - one[depth]).max() > 0.1
 
 
 def test_colours_are_means_and_depths_are_medians():
@@ -220,6 +221,9 @@ def test_colours_are_means_and_depths_are_medians():
     half = np.where(np.arange(4)[:, None, None, None, None] < 2, 0, drawn[:4])
     assert np.isin(combine_samples(grid, half)[depth], half[:, depth]).all()
     assert np.array_equal(combine_samples(grid, drawn[:1]), drawn[0])
+    joined = combine_samples(grid, drawn[:4], drawn[4], 0.5)
+    assert np.allclose(joined[rgb], (drawn[:4, rgb].mean(0) + 0.5 * drawn[4, rgb]) / 1.5, atol=1e-6)
+    assert np.array_equal(joined[depth], combine_samples(grid, drawn[:4])[depth])
 
 
 def test_an_answer_of_no_sample_is_refused(toy_base):

@@ -21,8 +21,10 @@ from lora3d.lift.views import UNKNOWN, GridViews, read_views
 from lora3d.mesh import Material, Mesh
 from lora3d.render import render
 
-# Of views that disagree by a doubt of 1: the blur in voxels, and what it is at most (docs/decisions.md).
+# Of views that disagree by a doubt of 1: the blur in voxels, the rounds of smoothing of the mesh, and what each is at
+# most (docs/decisions.md).
 SMOOTHING, MOST_SMOOTHED = 3.0, 0.8
+ROUNDS, MOST_ROUNDS = 20.0, 6
 
 
 def lift(
@@ -78,8 +80,8 @@ def lift_levels(
         raise InputError(f"a normal map would be lit twice: grid {grid.name!r} has its light in the colours")
     views = read_views(tiles, grid, prior)
     n = min(max(grid.tile * 3 // 2, 64), 160) if resolution is None else resolution
-    field = solid_field(views, n, method=method, seed=seed)
-    shapes = [extract(field, HALF, faces) for faces in budgets]
+    field, doubt = solid_field(views, n, method=method, seed=seed)
+    shapes = [extract(field, HALF, faces, min(round(ROUNDS * doubt), MOST_ROUNDS)) for faces in budgets]
     if not has_depth(views):
         views = _with_depth_of(views, *shapes[0])
     fine = field_normals(field, HALF) if normal_map else None
@@ -87,8 +89,13 @@ def lift_levels(
     return [bake(*shape, views, texture, unlit=grid.shading == "studio", fine=fine) for shape in shapes]
 
 
-def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None, seed: int = 0) -> Array:
-    """The field (resolution,)³ of the solid, below 0 inside, over [−HALF, HALF]³ in world units; see `lift`."""
+def solid_field(
+    views: GridViews, resolution: int, *, method: Lift | None = None, seed: int = 0
+) -> tuple[Array, float]:
+    """The field (resolution,)³ of the solid, below 0 inside, over [−HALF, HALF]³ in world units; see `lift`.
+
+    Beside it how far the views disagree, `lora3d.lift.fuse.signed_field`'s doubt; 0 by methods that do not ask.
+    """
     if not 16 <= resolution <= 512:
         raise InputError(f"a lift's resolution is 16 to 512 voxels, found {resolution}")
     if method is None:
@@ -109,16 +116,16 @@ def solid_field(views: GridViews, resolution: int, *, method: Lift | None = None
             if views.prior is None
             else with_prior(field, doubt, views.prior)
         )
-        return clear(settled, 1e-3 + 0.05 * doubt)
+        return clear(settled, 1e-3 + 0.05 * doubt), doubt
     if method == "hull":
-        return clear(hull_field(views, resolution), 0.01)
+        return clear(hull_field(views, resolution), 0.01), 0.0
     from lora3d.lift.field import fit_field  # it brings torch
 
     if method == "normals" and views.normal is None:
         raise InputError("the method normals needs a normal cell for every rgb cell: use the method field")
     if method == "field":
         views = replace(views, normal=None)
-    return clear(fit_field(views, resolution, seed=seed).solid(resolution), 0.01)
+    return clear(fit_field(views, resolution, seed=seed).solid(resolution), 0.01), 0.0
 
 
 def _smoothed(field: Array, deviation: float) -> Array:

@@ -10,8 +10,10 @@ import math
 import fast_simplification
 import manifold3d
 import numpy as np
+import trimesh
 from scipy import ndimage, sparse
 from skimage.measure import marching_cubes
+from trimesh.smoothing import filter_taubin
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
@@ -81,12 +83,12 @@ def creased_normals(vertices: Array, faces: Array) -> Array:
     return total.reshape(count, 3, 3).astype(np.float32)
 
 
-def extract(field: Array, half: float, faces: int) -> tuple[Array, Array]:
+def extract(field: Array, half: float, faces: int, rounds: int = 0) -> tuple[Array, Array]:
     """The closed surface of a field (n, n, n) over [−half, half]³ as vertices and at most `faces` triangles.
 
     Returns vertices (v, 3) float32 and triangles (f, 3) int32. Marching cubes of Lewiner et al. 2003;
-    decimation by quadrics (Garland and Heckbert 1997), by Manifold where that tears the surface. Raises
-    InputError where no closed solid is left.
+    decimation by quadrics (Garland and Heckbert 1997), by Manifold where that tears the surface; so many rounds of
+    λ|μ smoothing, which takes no volume (Taubin 1995). Raises InputError where no closed solid is left.
     """
     step = 2 * half / (field.shape[0] - 1)
     # A value of 0 would make triangles without area; a shell of air closes what touches the border.
@@ -112,8 +114,12 @@ def extract(field: Array, half: float, faces: int) -> tuple[Array, Array]:
     if not parts:
         raise InputError(NO_SOLID)
     mesh = manifold3d.Manifold.compose(parts).to_mesh()
-    triangles = np.asarray(mesh.tri_verts, np.int32)
-    return _separate(np.asarray(mesh.vert_properties[:, :3], np.float32), triangles), triangles
+    vertices, triangles = np.asarray(mesh.vert_properties[:, :3]), np.asarray(mesh.tri_verts, np.int32)
+    if rounds:
+        rough = trimesh.Trimesh(vertices, triangles, process=False)
+        # A round shrinks once and swells once.
+        vertices = filter_taubin(rough, lamb=0.5, nu=0.53, iterations=2 * rounds).vertices
+    return _separate(np.asarray(vertices, np.float32), triangles), triangles
 
 
 def _separate(points: Array, faces: Array) -> Array:

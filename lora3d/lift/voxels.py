@@ -57,7 +57,7 @@ def lift_voxels(
         raise InputError(f"voxels are 4 to 128 a side, found {resolution}")
     fine = max(FINE, -(-LEAST // resolution))
     n = fine * resolution
-    field = solid_field(read_views(tiles, grid, prior), n)
+    field, _ = solid_field(read_views(tiles, grid, prior), n)
     blocks = (field < 0).reshape(resolution, fine, resolution, fine, resolution, fine)
     occupied = blocks.mean(axis=(1, 3, 5)) >= SHARE
     if not occupied.any():
