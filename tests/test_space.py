@@ -10,7 +10,7 @@ import torch
 
 from lora3d.base.box import look
 from lora3d.base.pose import mirror_projection
-from lora3d.base.space import CELLS, SpaceNet, read_space, write_space
+from lora3d.base.space import CELLS, CellConv, SpaceNet, read_space, write_space
 from lora3d.base.train_space import _mirrored_half, space_losses, train_space
 from lora3d.camera import projection
 from lora3d.data_prep.stream import make_example
@@ -33,6 +33,18 @@ def test_shapes_and_ranges():
     assert space.opacity.shape == (2, n, n, n) and space.colour.shape == (2, 3, CELLS, CELLS, CELLS)
     assert space.projection.shape == (2, 3, 4)
     assert space.colour.min() >= 0 and space.colour.max() <= 1
+
+
+@pytest.mark.parametrize(("batch", "sides"), [(1, (6, 5, 4)), (1, (32, 32, 32)), (3, (6, 5, 4))])
+def test_a_convolution_of_cells_is_torchs_with_gradients_and_without(batch, sides):
+    torch.manual_seed(0)
+    x, ours, torchs = torch.randn(batch, 5, *sides), CellConv(5, 7, 3, 1, 1), torch.nn.Conv3d(5, 7, 3, 1, 1)
+    torchs.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        assert torch.allclose(ours(x), torchs(x), atol=1e-5)
+    ours(x).square().sum().backward()
+    torchs(x).square().sum().backward()
+    assert torch.allclose(ours.weight.grad, torchs.weight.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_a_larger_tile_is_read_at_the_same_size():
