@@ -11,17 +11,18 @@
   if (!gl) return;
 
   const VERTEX = `#version 300 es
-    in vec3 position; in vec2 uv; in vec4 tint;
+    in vec3 position; in vec2 uv; in vec4 tint; in vec3 bent;
     uniform vec3 right, up, back; uniform float distance, lens;
-    out vec3 at; out vec2 st; out vec4 ink;
+    out vec3 at, lean; out vec2 st; out vec4 ink;
     void main() {
+      lean = vec3(dot(right, bent), dot(up, bent), dot(back, bent));
       at = vec3(dot(right, position), dot(up, position), dot(back, position) - distance);
       st = uv; ink = tint;
       gl_Position = vec4(lens * at.xy, -1.002 * at.z - 0.1, -at.z);  // z: near 0.05, far 50
     }`;
   const FRAGMENT = `#version 300 es
     precision highp float;
-    in vec3 at; in vec2 st; in vec4 ink;
+    in vec3 at, lean; in vec2 st; in vec4 ink;
     uniform sampler2D image; uniform vec4 base; uniform vec3 glow; uniform float cutoff, blend;
     out vec4 color;
     vec3 linear(vec3 c) { return mix(c / 12.92, pow((c + 0.055) / 1.055, vec3(2.4)), step(0.04045, c)); }
@@ -31,6 +32,7 @@
       paint = vec4(linear(paint.rgb), paint.a) * base * ink;
       if (paint.a < cutoff) discard;
       vec3 normal = normalize(cross(dFdx(at), dFdy(at)));  // of the flat face, toward the viewer
+      if (dot(lean, lean) > 0.01) normal = normalize(lean) * (dot(lean, normal) < 0.0 ? -1.0 : 1.0);
       float light = 0.62 + 0.40 * max(dot(normal, normalize(vec3(0.35, 0.65, 0.7))), 0.0);
       float alpha = mix(1.0, paint.a, blend);
       color = vec4(srgb(clamp(paint.rgb * light + glow, 0.0, 1.0)) * alpha, alpha);
@@ -45,7 +47,7 @@
   const program = gl.createProgram();
   gl.attachShader(program, shader(gl.VERTEX_SHADER, VERTEX));
   gl.attachShader(program, shader(gl.FRAGMENT_SHADER, FRAGMENT));
-  ["position", "uv", "tint"].forEach((name, i) => gl.bindAttribLocation(program, i, name));
+  ["position", "uv", "tint", "bent"].forEach((name, i) => gl.bindAttribLocation(program, i, name));
   gl.linkProgram(program);
   if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return;
   gl.useProgram(program);
@@ -97,7 +99,7 @@
   function part(file, primitive, values, textures) {
     const vao = gl.createVertexArray();
     gl.bindVertexArray(vao);
-    ["POSITION", "TEXCOORD_0", "COLOR_0"].forEach((name, slot) => {
+    ["POSITION", "TEXCOORD_0", "COLOR_0", "NORMAL"].forEach((name, slot) => {
       const accessor = primitive.attributes[name];
       if (accessor === undefined) return;
       const a = file.accessors[accessor];
