@@ -45,15 +45,15 @@ _ANY_WAY_UP = (".stl", ".ply", ".off")
 class Task:
     """An asset to prepare, and the Parquet file that its rows are written to.
 
-    part: the file; plain text, since thousands of tasks wait, and a path takes five times the room. styles: of the
-    reference where there is no drawing; each asset gets one of them. captioner: of an asset without a caption.
+    styles: of the reference where there is no drawing; each asset gets one of them. captioner: of an asset without
+    a caption.
     """
 
     root: Path
     asset: Asset
     grid: ViewGrid
     seed: int
-    part: str
+    part: Path
     styles: tuple[str, ...] = ("render",)
     captioner: Captioner | None = None
 
@@ -68,7 +68,7 @@ class Prepared:
         plain: its model's file has no colours.
     """
 
-    part: str
+    part: Path
     ious: tuple[float, ...]
     warnings: tuple[str, ...]
     shown: str = ""
@@ -78,7 +78,7 @@ class Prepared:
 _SAID, _PACKED, _STRIPS = b"lora3d_prepared", b"lora3d_look", b"lora3d_strips"
 
 
-def read_prepared(part: str) -> Prepared:
+def read_prepared(part: Path) -> Prepared:
     """What `prepare` returned when it wrote ``part``."""
     said = json.loads(pq.read_schema(part).metadata[_SAID])
     return Prepared(
@@ -86,7 +86,7 @@ def read_prepared(part: str) -> Prepared:
     )
 
 
-def read_look(part: str) -> Look:
+def read_look(part: Path) -> Look:
     """What the model of a part looks like. Raises KeyError for a part without a model."""
     metadata = pq.read_schema(part).metadata
     said = json.loads(metadata[_SAID])
@@ -94,7 +94,7 @@ def read_look(part: str) -> Look:
     return Look(np.array(said["moments"]), packed, np.array(said["cover"]), said["plain"])
 
 
-def read_strips(part: str) -> list[bytes]:
+def read_strips(part: Path) -> list[bytes]:
     """The strip of each row of a part, for the contact sheet."""
     return [base64.b64decode(strip) for strip in json.loads(pq.read_schema(part).metadata[_STRIPS])]
 
@@ -123,7 +123,7 @@ def write_rows(task: Task, look: Look | None, rows: list[Row], warnings: Iterabl
     pictures = json.dumps([base64.b64encode(make_strip(row.tiles, task.grid)).decode() for row in rows])
     packed = base64.b64encode(look.packed if look is not None else b"")
     metadata = {_SAID: json.dumps(said), _PACKED: packed, _STRIPS: pictures}
-    temporary = Path(task.part).with_suffix(f".{os.getpid()}.tmp")
+    temporary = task.part.with_suffix(f".{os.getpid()}.tmp")
     pq.write_table(encode_rows(rows, task.grid).replace_schema_metadata(metadata), temporary)
     temporary.replace(task.part)
     return prepared

@@ -79,7 +79,7 @@ def make_tasks(
     for asset in found.assets:
         key = beside.copy()
         key.update(json.dumps(asdict(asset)).encode() + _stamp(root / asset.file, root))
-        part = str(work.absolute() / f"{key.hexdigest()[:32]}.parquet")
+        part = work.absolute() / f"{key.hexdigest()[:32]}.parquet"
         tasks.append(Task(root, asset, grid, seed, part, styles, captioner))
     return tasks
 
@@ -96,19 +96,17 @@ def remember(task: Task, failure: Failure) -> None:
     """Keeps why an asset gave no rows, where that lies in its file: what this machine lacked is tried again."""
     if not failure.lasting:
         return
-    part = Path(task.part)
-    temporary = part.with_suffix(f".{os.getpid()}.tmp")
+    temporary = task.part.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(failure.reason), encoding="utf-8")
-    temporary.replace(part.with_suffix(".json"))
+    temporary.replace(task.part.with_suffix(".json"))
 
 
 def recall(task: Task) -> Prepared | Failure | None:
     """What an earlier run made of an asset; None if it did not come to it."""
     try:
-        part = Path(task.part)
-        if part.exists():
+        if task.part.exists():
             return read_prepared(task.part)
-        why = part.with_suffix(".json")
+        why = task.part.with_suffix(".json")
         return Failure(json.loads(why.read_text(encoding="utf-8")), lasting=True) if why.exists() else None
     except (OSError, pa.ArrowException, KeyError, ValueError):
         # A disk that was full, or lost what was not yet written when the power went: it is made again.

@@ -21,7 +21,7 @@ from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.device import measure_gflops
 from lora3d.errors import InputError
 from lora3d.evaluate import Generate, asking, codec_of, evaluate, settings_of
-from lora3d.generate import Generation, load, to_image
+from lora3d.generate import Generation, Generator, load, to_image
 from lora3d.grid import ViewGrid
 from lora3d.mesh import Mesh, load_glb_bytes
 from lora3d.page import Item, Model, portrait, write_page
@@ -56,7 +56,17 @@ def demo(
     config = read_recipe(RECIPE, TrainConfig, {"steps": steps} if steps else None)
     trained = train(config, out / "dataset", out / "run", report=report, progress=progress)
     dataset = read_dataset(out / "dataset")
-    scores, answers = evaluate_kept(dataset, trained.adapter, out / "eval", progress)
+    adapted = load(adapters={trained.adapter: 1.0})
+    answers = draw(dataset, {"base": replace(adapted, cards={}, weights={}), "adapter": adapted})
+    scores = evaluate(
+        dataset,
+        known(answers["base"]),
+        adapter=known(answers["adapter"]),
+        codec=codec_of(adapted.base),
+        out=out / "eval",
+        settings=settings_of(adapted, trained.adapter, dataset),
+        progress=progress,
+    )
     items = make_items(dataset, answers, out)
     write_picture(items[:3], out / "demo.png")
     thumbnails = [
@@ -99,33 +109,18 @@ def write_picture(items: list[Item], path: Path, size: int = 256) -> None:
     to_image(np.concatenate([row for row in rows if row.shape == rows[0].shape])).save(path)
 
 
-def evaluate_kept(
-    dataset: Dataset, adapter: Path, out: Path, progress: bool
-) -> tuple[dict[str, Any], dict[str, dict[str, Answer]]]:
-    """`evaluate_adapter`, and what base and adapter answered, by system and row."""
-    adapted = load(adapters={adapter: 1.0})
-    kept: dict[str, dict[str, Answer]] = {}
+def draw(dataset: Dataset, systems: dict[str, Generator]) -> dict[str, dict[str, Answer]]:
+    """What each system answers to each held-out row, by their names."""
+    rows = list(dataset.rows("test"))
+    return {
+        system: {row.id: answer for row, answer in zip(rows, asking(generator)(rows, 0), strict=True)}
+        for system, generator in systems.items()
+    }
 
-    def keeping(system: str, ask: Generate) -> Generate:
-        def generate(rows: list[Row], seed: int) -> list[Answer]:
-            answers = ask(rows, seed)
-            kept.setdefault(system, {}).update(
-                {row.id: answer for row, answer in zip(rows, answers, strict=True)}
-            )
-            return answers
 
-        return generate
-
-    scores = evaluate(
-        dataset,
-        keeping("base", asking(replace(adapted, cards={}, weights={}))),
-        adapter=keeping("adapter", asking(adapted)),
-        codec=codec_of(adapted.base),
-        out=out,
-        settings=settings_of(adapted, adapter, dataset),
-        progress=progress,
-    )
-    return scores, kept
+def known(answers: dict[str, Answer]) -> Generate:
+    """Answers with what was drawn before."""
+    return lambda rows, seed: [answers[row.id] for row in rows]
 
 
 def make_items(dataset: Dataset, answers: dict[str, dict[str, Answer]], out: Path) -> list[Item]:

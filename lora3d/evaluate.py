@@ -179,8 +179,15 @@ def codec_of(base: Base) -> Codec:
     return codec
 
 
-def settings_of(generator: Generator, adapter: Path | None, dataset: Dataset) -> dict[str, Any]:
-    """What answered, for the report."""
+def settings_of(
+    generator: Generator,
+    adapter: Path | None,
+    dataset: Dataset,
+    *,
+    steps: int | None = None,
+    stated: bool = True,
+) -> dict[str, Any]:
+    """What answered, for the report; ``steps``, ``stated`` as it was asked by `asking`."""
     base = generator.base
     settings: dict[str, Any] = {"base": base.name, "base_revision": base.revision}
     settings |= {"precision": str(generator.dtype).removeprefix("torch."), "samples": generator.samples}
@@ -188,7 +195,7 @@ def settings_of(generator: Generator, adapter: Path | None, dataset: Dataset) ->
         settings |= {"adapter": Path(str(adapter)).name, "adapter_dataset": card.dataset}
         if card.dataset != dataset.content_hash:
             settings["warning"] = "the adapter was trained on another dataset and may have seen these models"
-    return settings
+    return settings | {"steps": steps or base.steps, "viewpoints": "stated" if stated else "guessed"}
 
 
 def drawing_of(grid: ViewGrid, row: Row, *, stated: bool = True) -> Reference | None:

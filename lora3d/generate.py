@@ -20,6 +20,7 @@ from lora3d.adapter_convert import find_card, parent_of
 from lora3d.adapter_license import combine, terms_of
 from lora3d.answer import Answer
 from lora3d.base import Base, load_base
+from lora3d.base.text import Text
 from lora3d.camera import Array, nearest_side
 from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.drawing import fit_reference, read_drawing
@@ -271,18 +272,7 @@ class Generator:
         use_adapters(self.base, self.weights)
         given = encode_references(self.base, references)
         text = self.base.embed([self.sentence(p) for p in prompts])
-        # Of one seed the first draw, the second, …: CPU generators tell seeds apart by their lower 32 bits alone.
-        generators, drawn = [torch.Generator().manual_seed(s) for s in seeds], []
-        together = max(1, self.base.at_once // len(seeds))
-        for start in range(0, self.samples, together):
-            count = min(together, self.samples - start)
-            noise = torch.stack(
-                [torch.randn(self.base.latent_shape, generator=g) for _ in range(count) for g in generators]
-            ).to(self.base.device)
-            every = torch.arange(len(seeds)).repeat(count)
-            latents = sample(self.base, noise, given[every], text[every], steps, guidance, self.dtype)
-            several = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
-            drawn += np.split(several, count)
+        drawn = self._draw(given, text, seeds, steps, guidance)
         guesses = self._guess(given)
         found = []
         for i, (reference, guess) in enumerate(zip(references, guesses, strict=True)):
@@ -293,6 +283,24 @@ class Generator:
                 write_reference(self.base.grid, tiles, reference)
             found.append(Answer(tiles, None if guess is None else guess.prior))
         return found
+
+    def _draw(
+        self, given: Given, text: Text, seeds: Sequence[int], steps: int, guidance: float
+    ) -> list[Array]:
+        """`samples` times a batch of grids (b, cells, t, t, 3) with settled depth, some of them asked together."""
+        # Of one seed the first draw, the second, …: CPU generators tell seeds apart by their lower 32 bits alone.
+        generators = [torch.Generator().manual_seed(s) for s in seeds]
+        drawn: list[Array] = []
+        while len(drawn) < self.samples:
+            count = min(max(1, self.base.at_once // len(seeds)), self.samples - len(drawn))
+            noise = torch.stack(
+                [torch.randn(self.base.latent_shape, generator=g) for _ in range(count) for g in generators]
+            ).to(self.base.device)
+            every = torch.arange(len(seeds)).repeat(count)
+            latents = sample(self.base, noise, given[every], text[every], steps, guidance, self.dtype)
+            tiles = settle_depth(self.base.grid, self.base.decode(latents).float().cpu().numpy())
+            drawn += np.split(tiles, count)
+        return drawn
 
     def _guess(self, given: Given) -> list[Answer | None]:
         """What the base makes of each drawing before its network is asked; None without one."""
@@ -317,6 +325,8 @@ def load(
     samples: int | None = None,
 ) -> Generator:
     """Loads a base and adapters (file -> weight). Raises InputError for whatever does not fit.
+
+    From then on glibc keeps what this process frees for the next drawing, see `lora3d.heap.keep_freed_memory`.
 
     ``samples`` are drawn for each answer and combined, see `lora3d.grid.combine_samples`: as many times the time. None:
     as many as the base says.

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
-from lora3d.heap import keep_freed_memory
-
 
 class Pool:
     """Processes that start clean (a fork of a process that holds threads may hang), or this one for 0."""
@@ -20,7 +18,7 @@ class Pool:
             context = multiprocessing.get_context("spawn")
             cores = max(1, (os.cpu_count() or 1) // workers)
             self.pool = ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_set_up, initargs=(cores,)
+                workers, mp_context=context, initializer=_share_cores, initargs=(cores,)
             )
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -38,8 +36,7 @@ class Pool:
             self.pool.shutdown(wait=True, cancel_futures=kind is not None)
 
 
-def _set_up(cores: int) -> None:
+def _share_cores(cores: int) -> None:
     """In a new process, before numba and torch load: each would take every core, and they wait for each other."""
-    keep_freed_memory()
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, str(cores))

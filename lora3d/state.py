@@ -75,9 +75,11 @@ def prepare(base: Base, config: TrainConfig) -> State:
             parameter.requires_grad_(True)
     for network in networks(base).values():
         use_lora_linear(network)
-    (return_freed_memory if config.checkpointing else keep_freed_memory)()
     if config.checkpointing:
+        return_freed_memory()
         recompute(base.network, keep_dear=base.device.type == "cpu")
+    else:
+        keep_freed_memory()
     if config.compile:
         require_compiler(base.device)
         base.network.compile(dynamic=False)
