@@ -24,7 +24,7 @@ from lora3d.data_prep.match import Fit, Gallery, fit_view, make_gallery, turn_fo
 from lora3d.data_prep.shapes import Look, is_box, look_of, turn_tiles
 from lora3d.data_prep.sheets import show_sheets
 from lora3d.data_prep.sources import Asset, Drawing
-from lora3d.dataset_rows import BLUEPRINT_SHEET, POOR_IOU, Row, encode_rows, to_bytes
+from lora3d.dataset_rows import BLUEPRINT_SHEET, POOR_IOU, RENDERED, Row, encode_rows, to_bytes
 from lora3d.drawing import COVERED, fit_reference, read_drawing, remove_paper
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
@@ -60,7 +60,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the parent needs to know of an asset; its rows lie in ``part``, and so do this and its look.
+    """What the parent needs to know of an asset; its task's part has its rows, this and its look.
 
     Attributes:
         ious: of the drawings that became rows.
@@ -68,7 +68,6 @@ class Prepared:
         plain: its model's file has no colours.
     """
 
-    part: Path
     ious: tuple[float, ...]
     warnings: tuple[str, ...]
     shown: str = ""
@@ -81,9 +80,7 @@ _SAID, _PACKED, _STRIPS = b"lora3d_prepared", b"lora3d_look", b"lora3d_strips"
 def read_prepared(part: Path) -> Prepared:
     """What `prepare` returned when it wrote ``part``."""
     said = json.loads(pq.read_schema(part).metadata[_SAID])
-    return Prepared(
-        part, tuple(said["ious"]), tuple(said["warnings"]), said["shown"], said.get("plain", False)
-    )
+    return Prepared(tuple(said["ious"]), tuple(said["warnings"]), said["shown"], said.get("plain", False))
 
 
 def read_look(part: Path) -> Look:
@@ -111,7 +108,6 @@ def write_rows(task: Task, look: Look | None, rows: list[Row], warnings: Iterabl
     for row in rows if look is None else ():
         shown.update(row.tiles.tobytes())
     prepared = Prepared(
-        task.part,
         ious,
         tuple(dict.fromkeys([*warnings, *chain(*faults)])),
         shown.hexdigest() if look is None else "",
@@ -344,7 +340,7 @@ def with_reference(grid: ViewGrid, tiles: Array, pixels: Array) -> Array:
 def row_ids(file: str, references: list[Reference]) -> list[str]:
     """One id a drawing, fit for file names: the model's path and, if drawn, the drawing's."""
     model = _slug(str(Path(file).with_suffix("")))
-    if len(references) == 1 and references[0].drawing in ("rendered", BLUEPRINT_SHEET):
+    if len(references) == 1 and references[0].drawing in RENDERED:
         return [f"{model}-{_mark(file)}"]
     return [
         f"{model}.{_slug(str(Path(r.drawing).with_suffix('')))}-{_mark(f'{file} {i} {r.drawing}')}"

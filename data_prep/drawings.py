@@ -20,6 +20,8 @@ BLUEPRINT = "blueprint"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT = np.array([-0.45, -0.6, 0.66], np.float32)  # toward the light, world frame: from the upper left
 
+CORNER_ELEVATIONS = (math.degrees(math.atan(0.5)), 30.0, math.degrees(math.atan(math.sqrt(0.5))), 45.0)
+
 
 def random_camera(
     rng: np.random.Generator,
@@ -41,10 +43,29 @@ def random_camera(
         turn = math.copysign(spread_deg * rng.uniform(0.6, 1.0), turn)
         high = min(max(rng.uniform(20.0, 36.0), elevation_deg[0]), elevation_deg[1])
     high = min(max(high, elevation_deg[0]), elevation_deg[1])
-    if rng.random() < 0.5:
-        return orbit(azimuth_deg + turn, high, 1.5, ortho_scale=1.04)
+    return _with_some_lens(rng, azimuth_deg + turn, high, flat_share=0.5)
+
+
+def game_camera(rng: np.random.Generator) -> Camera:
+    """A viewpoint of games' art, mostly without perspective: four of five from a corner, the others from above.
+
+    Corners are seen at the elevations of 2:1 pixels, of 30 degrees, of true isometry and of 45 degrees.
+    """
+    if rng.random() < 0.8:
+        turn = math.copysign(45.0 - abs(rng.normal(0.0, 2.0)), rng.uniform(-1.0, 1.0))
+        high = rng.choice(CORNER_ELEVATIONS) + rng.normal(0.0, 1.5)
+    else:
+        turn, high = rng.uniform(-1.0, 1.0) * rng.choice((5.0, 45.0)), 90.0 - abs(rng.normal(0.0, 20.0))
+    return _with_some_lens(rng, turn, max(float(high), 0.0), flat_share=0.8)
+
+
+def _with_some_lens(
+    rng: np.random.Generator, azimuth_deg: float, elevation_deg: float, *, flat_share: float
+) -> Camera:
+    if rng.random() < flat_share:
+        return orbit(azimuth_deg, elevation_deg, 1.5, ortho_scale=1.04)
     fov = float(rng.uniform(15.0, 50.0))
-    return orbit(azimuth_deg + turn, high, 0.52 / math.sin(math.radians(fov) / 2), fov_deg=fov)
+    return orbit(azimuth_deg, elevation_deg, 0.52 / math.sin(math.radians(fov) / 2), fov_deg=fov)
 
 
 def draw(mesh: Mesh, camera: Camera, style: str, *, size: int = 128, seed: int = 0) -> Array:

@@ -22,7 +22,7 @@ from lora3d.data_prep.licenses import UNSTATED, spdx_of
 from lora3d.data_prep.on_ray import run_on_ray
 from lora3d.data_prep.pictures import prepare_picture
 from lora3d.data_prep.places import place_of
-from lora3d.data_prep.resume import make_tasks, recall, remember, work_folder
+from lora3d.data_prep.resume import Tasks, make_tasks, recall, remember, work_folder
 from lora3d.data_prep.shapes import Look, find_alike, find_duplicates
 from lora3d.data_prep.sources import PICTURES, READABLE, Asset, Found, find_assets
 from lora3d.data_prep.statements import state_origins
@@ -33,11 +33,12 @@ from lora3d.data_prep.workers import DISK_FULL, Failure, run_tasks
 from lora3d.dataset import check_out, write_tables
 from lora3d.errors import InputError
 from lora3d.grid import PRESETS, ViewGrid
+from lora3d.heap import frugal_arrow, return_holes
 from lora3d.trigger import with_trigger
 
 TIME_LIMIT_S = 120.0
 MEMORY_MB, LEAST_MB = 6144, 512  # a worker needs the least for itself
-LOOKS_HELD = 512  # some kilobytes each; the others are read again from their parts
+LOOKS_HELD = 256  # some kilobytes each; the others are read again from their parts
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def prep(
     src, out = Path(src), Path(out)
     check_out(out, overwrite)
     _check(test_share, styles, caption_all and not captioner, caption, time_limit_s, memory_mb)
-    with work_folder(out) as work:
+    with work_folder(out) as work, frugal_arrow():
         found = _find(src, work, turntables)
         found = state_origins(found, spdx_of(license or ""), artist or "", allow_unlicensed, UNSTATED)
         asked = find_captioner(captioner, trigger or "") if captioner else None
@@ -133,7 +134,7 @@ def prep(
         settings = {"seed": seed, "styles": list(styles), "test_share": test_share, "min_test": min_test}
         settings |= {"trigger": trigger or "", "caption": caption or ""}
         settings["captioner"] = Path(captioner or "").name
-        return _write(src, out, grid, found, prepared, failed, settings, overwrite)
+        return _write(src, out, grid, found, tasks, prepared, failed, settings, overwrite)
 
 
 def _find(src: Path, work: Path, turntables: bool) -> Found:
@@ -184,13 +185,14 @@ def _write(
     out: Path,
     grid: ViewGrid,
     found: Found,
+    tasks: Tasks,
     prepared: dict[str, Prepared],
     failed: list[dict[str, str]],
     settings: dict[str, Any],
     overwrite: bool,
 ) -> PrepReport:
     """The dataset of what was prepared: twins left out, variants grouped into subjects, subjects held out."""
-    look = lru_cache(LOOKS_HELD)(lambda file: read_look(prepared[file].part))
+    look = lru_cache(LOOKS_HELD)(lambda file: read_look(tasks.part(file)))
     kept, twins = _without_twins(found, prepared, look)
     rejected = [*found.rejected, *failed, *twins]
     _require_some(src, kept, rejected)
@@ -213,15 +215,16 @@ def _write(
     sides = {f: "test" if subjects[f] in split.test else "train" for f in kept}
     warnings = [*found.warnings, *split.warnings, *_gathered({f: prepared[f].warnings for f in kept})]
     report = _report(prepared, kept, subjects, sides, rejected, warnings)
+    return_holes()
     written = {k: v for k, v in asdict(report).items() if k not in ("path", "content_hash")}
     dataset = write_tables(
-        _tables(prepared, kept, subjects, sides),
+        _tables(tasks, subjects, sides),
         out,
         grid,
         title=src.stem if src.is_file() else src.resolve().name,
         rejected=sorted(rejected, key=lambda line: (line["file"], line["reason"])),
         report={**written, "settings": settings},
-        strips=(strip for file in kept for strip in read_strips(prepared[file].part)),
+        strips=(strip for file in kept for strip in read_strips(tasks.part(file))),
         overwrite=overwrite,
     )
     return replace(report, path=str(out), content_hash=dataset.content_hash)
@@ -263,12 +266,12 @@ def _caption(
 
 
 def _prepare_all(
-    tasks: list[Task],
+    tasks: Tasks,
     run: Callable[..., Generator[tuple[int, Any], None, None]],
     progress: bool | Callable[[int, int], None],
 ) -> tuple[dict[str, Prepared], list[dict[str, str]]]:
     done = {task.asset.file: result for task in tasks if (result := recall(task)) is not None}
-    waiting = [task for task in tasks if task.asset.file not in done]
+    waiting = replace(tasks, assets=[asset for asset in tasks.assets if asset.file not in done])
     tell = progress if callable(progress) else None
     results = run(_prepare, waiting)
     bar = tqdm(
@@ -282,7 +285,7 @@ def _prepare_all(
                 )
             if isinstance(result, Failure):
                 remember(waiting[index], result)
-            done[waiting[index].asset.file] = result
+            done[waiting.assets[index].file] = result
             bar.update()
             if tell:
                 tell(len(done), len(tasks))
@@ -357,14 +360,12 @@ def _report(
     )
 
 
-def _tables(
-    prepared: dict[str, Prepared], kept: dict[str, Asset], subjects: dict[str, str], sides: dict[str, str]
-) -> Iterator[pa.Table]:
-    """The parts in the order of the files, with subject and split filled in."""
-    for file in kept:
+def _tables(tasks: Tasks, subjects: dict[str, str], sides: dict[str, str]) -> Iterator[pa.Table]:
+    """The parts of what is on a side, in its order, with subject and split filled in."""
+    for file, side in sides.items():
         # One thread: a part is small, and each thread would keep memory of its own.
-        table = pq.ParquetFile(prepared[file].part).read(use_threads=False).replace_schema_metadata()
-        for column, value in (("subject", subjects[file]), ("split", sides[file])):
+        table = pq.ParquetFile(tasks.part(file)).read(use_threads=False).replace_schema_metadata()
+        for column, value in (("subject", subjects[file]), ("split", side)):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * len(table), pa.string()))
         yield table

@@ -7,18 +7,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import overload
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from lora3d.data_prep.asset import Prepared, Task, read_prepared
 from lora3d.data_prep.captions import Captioner
-from lora3d.data_prep.sources import READABLE, Found, walk
+from lora3d.data_prep.sources import READABLE, Asset, Found, walk
 from lora3d.data_prep.workers import Failure
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid
@@ -61,9 +62,41 @@ def _mend(out: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Tasks(Sequence[Task]):
+    """A task an asset, made when asked for: of thousands only those at work are held.
+
+    Attributes:
+        assets: whose tasks these are.
+        marks: what the part of each asset's file is called, as bytes.
+        likewise: a task of whichever asset, for what all have in common.
+    """
+
+    assets: Sequence[Asset]
+    marks: Mapping[str, bytes]
+    likewise: Task
+
+    def __len__(self) -> int:
+        return len(self.assets)
+
+    @overload
+    def __getitem__(self, at: int) -> Task: ...
+    @overload
+    def __getitem__(self, at: slice) -> Tasks: ...
+    def __getitem__(self, at: int | slice) -> Task | Tasks:
+        if isinstance(at, slice):
+            return replace(self, assets=self.assets[at])
+        asset = self.assets[at]
+        return replace(self.likewise, asset=asset, part=self.part(asset.file))
+
+    def part(self, file: str) -> Path:
+        """Where the rows of an asset lie once they are made."""
+        return self.likewise.part.with_name(f"{self.marks[file].hex()}.parquet")
+
+
 def make_tasks(
     found: Found, grid: ViewGrid, seed: int, styles: tuple[str, ...], captioner: Captioner | None, work: Path
-) -> list[Task]:
+) -> Tasks:
     """A task an asset; the name of its part says all that its rows depend on.
 
     That is: what is stated of the asset, its file, every file that is no model (drawings, textures, buffers), by
@@ -75,13 +108,13 @@ def make_tasks(
     for path in walk(root):
         if path.suffix.lower() not in READABLE:
             beside.update(_stamp(path, root))
-    tasks = []
+    marks = {}
     for asset in found.assets:
         key = beside.copy()
         key.update(json.dumps(asdict(asset)).encode() + _stamp(root / asset.file, root))
-        part = work.absolute() / f"{key.hexdigest()[:32]}.parquet"
-        tasks.append(Task(root, asset, grid, seed, part, styles, captioner))
-    return tasks
+        marks[asset.file] = key.digest()[:16]
+    likewise = Task(root, Asset(""), grid, seed, work.absolute() / "any.parquet", styles, captioner)
+    return Tasks(found.assets, marks, likewise)
 
 
 def _stamp(path: Path, root: Path) -> bytes:

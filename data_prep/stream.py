@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from lora3d.camera import Array, viewpoint
-from lora3d.data_prep.drawings import draw, random_camera
+from lora3d.data_prep.drawings import draw, game_camera, random_camera
 from lora3d.data_prep.procedural import make_shape
 from lora3d.drawing import fit_reference, frame_projection
 from lora3d.errors import InputError
@@ -62,8 +62,13 @@ class Example:
     projections: Array
 
 
-def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share: float = 0.6) -> Example:
-    """Example ``seed``; deterministic. Raises InputError for a grid that is not a box of rgb and depth."""
+def make_example(
+    seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share: float = 0.6, game_share: float = 0.0
+) -> Example:
+    """Example ``seed``; deterministic. Raises InputError for a grid that is not a box of rgb and depth.
+
+    game_share: of the drawings, those seen by `game_camera`.
+    """
     require_box(grid)
     rng = np.random.default_rng([seed, 1])
     shape = make_shape(seed, kind_of(rng, assembly_share))
@@ -76,7 +81,9 @@ def make_example(seed: int, grid: ViewGrid, *, drawings: int = 4, assembly_share
     pictures, viewpoints, projections = [], [], []
     for side in sides:
         style = rng.choice(list(STYLE_SHARES), p=list(STYLE_SHARES.values()))
-        camera, turned = random_camera(rng), turn(shape.mesh, 90.0 * side)
+        # Without a share no number is drawn for it: the shapes that are held out stay the same bytes.
+        in_a_game = game_share > 0 and rng.random() < game_share
+        camera, turned = (game_camera if in_a_game else random_camera)(rng), turn(shape.mesh, 90.0 * side)
         rgba = draw(turned, camera, str(style), size=96, seed=int(rng.integers(2**31)))
         viewpoints.append(viewpoint(camera))
         projections.append(frame_projection(grid, rgba, camera))
@@ -110,7 +117,14 @@ def require_box(grid: ViewGrid) -> None:
 
 
 def stream_examples(
-    grid: ViewGrid, *, start: int, workers: int, drawings: int, assembly_share: float, ahead: int = 64
+    grid: ViewGrid,
+    *,
+    start: int,
+    workers: int,
+    drawings: int,
+    assembly_share: float,
+    game_share: float,
+    ahead: int = 64,
 ) -> Generator[Example]:
     """Examples start, start + 1, … from ``workers`` processes, in whatever order they are ready, without end.
 
@@ -120,7 +134,9 @@ def stream_examples(
     queue = context.Queue(maxsize=ahead)
     processes = [
         context.Process(
-            target=_produce, args=(queue, grid, start + i, workers, drawings, assembly_share), daemon=True
+            target=_produce,
+            args=(queue, grid, start + i, workers, drawings, assembly_share, game_share),
+            daemon=True,
         )
         for i in range(workers)
     ]
@@ -134,14 +150,18 @@ def stream_examples(
             process.terminate()
 
 
-def _produce(queue, grid: ViewGrid, start: int, step: int, drawings: int, assembly_share: float) -> None:
+def _produce(
+    queue, grid: ViewGrid, start: int, step: int, drawings: int, assembly_share: float, game_share: float
+) -> None:
     os.nice(5)
     parent = os.getppid()
     seed, example = start, None
     # A parent that was killed no longer reads: waiting for ever would leave this process behind.
     while os.getppid() == parent:
         if example is None:
-            example = make_example(seed, grid, drawings=drawings, assembly_share=assembly_share)
+            example = make_example(
+                seed, grid, drawings=drawings, assembly_share=assembly_share, game_share=game_share
+            )
         try:
             queue.put(example, timeout=5)
         except Full:

@@ -219,6 +219,7 @@ def _merged_card(
         metrics={},
         versions=own[0].versions,
         base_license=own[0].base_license,
+        viewpoints=[habit for c in own for habit in c.viewpoints],
         consent="\n\n".join(dict.fromkeys(c.consent for c in own if c.consent)),
         parents=[
             {**parent_of(p, w), "dataset": c.dataset} for (p, w), c in zip(files.items(), own, strict=True)

@@ -163,6 +163,8 @@ def readme(card: AdapterCard, name: str, kohya: str, pictures: list[str], family
         "training": _flat(card.metrics),
         "made with": _flat(card.versions),
     }
+    if card.viewpoints:
+        facts["drawn from"] = "; ".join(map(_flat, card.viewpoints))
     if card.parents:
         facts["made from"] = ", ".join(str(p.get("file", "?")) for p in card.parents)
     lines += [f"| {key} | {_code(value)} |" for key, value in facts.items() if value]

@@ -237,6 +237,7 @@ def _finish(answer: Answer, grid: ViewGrid, record: dict[str, Any], out: Path, n
         score = round(metrics.consistency_psnr(grid, made.tiles, rendered), 2)
         file = made.save(out, name, record["format"], pivot=record["pivot"], size=record["size"])
         known = {"file": file.name, "faces": len(mesh.faces), "consistency_psnr": score}
+        known["taken_deg"] = answer.seen_deg
         write_record(out / f"{name}.json", record | known)
         return Outcome(name, "made", "", file.name, len(mesh.faces), score)
     except (InputError, OSError) as error:

@@ -41,6 +41,7 @@ class AdapterCard:
         versions: of the libraries that made it.
         base_license: SPDX identifier of the base's weights; empty where the card's writer did not say.
         consent: the artist's own statement, word for word; empty for none.
+        viewpoints: that its artist's drawings share, see `lora3d.viewpoints`.
         parents: of a merged, resized or imported file: name, SHA-256 and weight of each.
     """
 
@@ -62,6 +63,7 @@ class AdapterCard:
     versions: dict[str, str] = field(default_factory=dict)
     base_license: str = ""
     consent: str = ""
+    viewpoints: list[dict[str, Any]] = field(default_factory=list)
     parents: list[dict[str, Any]] = field(default_factory=list)
     format: str = "lora3d-adapter-1"
 

@@ -33,12 +33,14 @@ from lora3d.dataset_rows import (
     ADDED,
     COLUMNS,
     PLAIN,
+    RENDERED,
     DatasetError,
     Row,
     decode_row,
     encode_rows,
     hash_row,
     make_schema,
+    seen_from,
 )
 from lora3d.grid import ViewGrid, read_grid, require_same_grid, write_grid
 from lora3d.sheet import STRIKE, STRIKE_HELP, read_strikes, write_sheet
@@ -54,7 +56,8 @@ __all__ = [
     "write_tables",
 ]
 
-SHARD_BYTES = 256 * 2**20
+# A shard ends with whichever comes first; its index is held until then, some 20 kB a row group.
+SHARD_BYTES, SHARD_ROWS = 256 * 2**20, 2048
 ROW_GROUP = 32
 GROUP_BYTES = 256 * 2**20  # of its files; a row group is read at once, and Arrow joins no more than 2 GiB
 
@@ -101,6 +104,10 @@ class Dataset:
     def assets(self, split: str | None = None) -> int:
         """How many models."""
         return len({row["file"] or row["id"] for row in self._of(split)})
+
+    def drawn_from(self, split: str | None = None) -> list[tuple[float, float] | None]:
+        """Where each of the artist's own drawings was seen from, as `Row.seen_deg` says; renderings are left out."""
+        return [seen_from(row) for row in self._of(split) if row["drawing"] not in RENDERED]
 
     def _of(self, split: str | None) -> list[dict[str, Any]]:
         return [row for row in self.index if split is None or row["split"] == split]
@@ -274,10 +281,10 @@ def check_out(out: Path, overwrite: bool) -> None:
 def _write_shards(tables: Iterable[pa.Table], folder: Path, grid: ViewGrid) -> None:
     """Fixed row groups, whatever the tables' sizes, so that equal rows give equal files."""
     writer: pq.ParquetWriter | None = None
-    shard, written = 0, 0
+    shard, written, rows = 0, 0, 0
     try:
         for group in _regrouped(tables):
-            if writer is None or written >= SHARD_BYTES:
+            if writer is None or written >= SHARD_BYTES or rows >= SHARD_ROWS:
                 if writer is not None:
                     writer.close()
                 path = folder / f"data-{shard:05d}.parquet"
@@ -289,9 +296,9 @@ def _write_shards(tables: Iterable[pa.Table], folder: Path, grid: ViewGrid) -> N
                     use_dictionary=False,
                     write_statistics=False,
                 )
-                shard, written = shard + 1, 0
+                shard, written, rows = shard + 1, 0, 0
             writer.write_table(group.cast(make_schema(grid)), row_group_size=ROW_GROUP)
-            written += group.nbytes
+            written, rows = written + group.nbytes, rows + len(group)
     finally:
         if writer is not None:
             writer.close()

@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from lora3d.grid import ViewGrid, pack, unpack
 
 MAX_REFERENCE = 4096  # pixels a side; a stored drawing larger than that is not ours
 BLUEPRINT_SHEET = "rendered as a blueprint"  # what such a row calls its drawing
+RENDERED = ("rendered", BLUEPRINT_SHEET)  # what rows without a drawing of the artist's call theirs
 POOR_IOU = 0.8  # of drawing and model: below it, another model or another viewpoint
 
 # Of PNG: the filter "up", the colour types by channels; and how hard zlib tries.
@@ -103,14 +105,22 @@ class Row:
 
     @property
     def seen_deg(self) -> tuple[float, float] | None:
-        """Azimuth and elevation that the drawing was seen from, in the grid's frame.
+        """Azimuth and elevation that the drawing was seen from, in the grid's frame; see `seen_from`."""
+        return seen_from({name: getattr(self, name) for name in PLAIN})
 
-        None where nobody knows: without a model, for a sheet of several views, where it hardly fits its model.
-        """
-        poor = self.reference_iou is not None and self.reference_iou < POOR_IOU
-        if self.truth is not None or poor or self.drawing == BLUEPRINT_SHEET:
-            return None
-        return (self.azimuth_deg - self.turn_deg + 180) % 360 - 180, self.elevation_deg
+
+def seen_from(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Where the drawing of a row was seen from: azimuth and elevation in degrees, in the grid's frame.
+
+    Args:
+        row: its plain columns.
+
+    None where nobody knows: without a model, for a sheet of several views, where it hardly fits its model.
+    """
+    iou = row["reference_iou"]
+    if row["truth"] is not None or row["drawing"] == BLUEPRINT_SHEET or (iou is not None and iou < POOR_IOU):
+        return None
+    return (row["azimuth_deg"] - row["turn_deg"] + 180) % 360 - 180, row["elevation_deg"]
 
 
 def encode_rows(rows: list[Row], grid: ViewGrid) -> pa.Table:

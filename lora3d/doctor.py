@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lora3d.dataset import Dataset, read_dataset
-from lora3d.dataset_rows import BLUEPRINT_SHEET, POOR_IOU, DatasetError, Row, hash_row
+from lora3d.dataset_rows import POOR_IOU, RENDERED, DatasetError, Row, hash_row
 from lora3d.grid import ViewGrid
 from lora3d.row_faults import Level, view_faults
 from lora3d.trigger import has_words
@@ -162,7 +162,7 @@ def _origin(dataset: Dataset) -> Iterator[Finding]:
             f"{len(poor)} drawings agree with their model by an IoU below {POOR_IOU}: another model?",
             poor,
         )
-    drawn = sum(row["drawing"] not in ("rendered", BLUEPRINT_SHEET) for row in dataset.index)
+    drawn = sum(row["drawing"] not in RENDERED for row in dataset.index)
     if 0 < drawn < len(dataset):
         yield Finding(
             "note", f"{len(dataset) - drawn} of {len(dataset)} references are rendered, the others drawn"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from lora3d.lift import lift
 from lora3d.mesh import Mesh
 from lora3d.sampling import Given, Reference, encode_references, sample, write_reference
 from lora3d.trigger import has_words
+from lora3d.viewpoints import nearest_habit
 
 GUESS_WEIGHT = 0.6
 """How much of each sample the colours count that a base guesses of a drawing (docs/decisions.md)."""
@@ -167,6 +169,7 @@ class Generator:
         steps, guidance = self.sampling(steps, guidance)
         answer = self.answers([reference], [prompt], [seed], steps=steps, guidance=guidance)[0]
         record = self.record(image, prompt, seed=seed, steps=steps, guidance=guidance, seen_deg=seen_deg)
+        record["taken_deg"] = None if answer.seen_deg is None else list(answer.seen_deg)
         drawing = [Path(image)] if isinstance(image, str | Path) else []
         return Generation(answer, self.base.grid, record, (*drawing, *self.adapter_files))
 
@@ -270,19 +273,34 @@ class Generator:
         """
         steps, guidance = self.sampling(steps, guidance)
         use_adapters(self.base, self.weights)
-        given = encode_references(self.base, references)
+        given = self._place(encode_references(self.base, references))
         text = self.base.embed([self.sentence(p) for p in prompts])
         drawn = self._draw(given, text, seeds, steps, guidance)
         guesses = self._guess(given)
         found = []
+        taken = [None if math.isnan(seen[0]) else (seen[0], seen[1]) for seen in given.seen.tolist()]
         for i, (reference, guess) in enumerate(zip(references, guesses, strict=True)):
             own = np.stack([tiles[i] for tiles in drawn])
             guessed = None if guess is None else guess.tiles
             tiles = combine_samples(self.base.grid, own, guessed, GUESS_WEIGHT)
             if reference is not None:
                 write_reference(self.base.grid, tiles, reference)
-            found.append(Answer(tiles, None if guess is None else guess.prior))
+            found.append(Answer(tiles, None if guess is None else guess.prior, taken[i]))
         return found
+
+    def _place(self, given: Given) -> Given:
+        """Where nobody said from where a drawing was seen, as the adapters' artists draw; see `lora3d.viewpoints`."""
+        habits = [h for name, weight in self.weights.items() if weight for h in self.cards[name].viewpoints]
+        unsaid = (given.known[:, 0] & given.seen.isnan().any(1)).nonzero()[:, 0].tolist()
+        guessed = self.base.viewpoint(given.clean[:, 0]) if habits and unsaid else None
+        if guessed is None:
+            return given
+        seen = given.seen.clone()
+        for i in unsaid:
+            azimuth, elevation = guessed[i].tolist()
+            if (habit := nearest_habit((azimuth, elevation), habits)) is not None:
+                seen[i] = torch.tensor(habit)
+        return replace(given, seen=seen)
 
     def _draw(
         self, given: Given, text: Text, seeds: Sequence[int], steps: int, guidance: float

@@ -1,9 +1,11 @@
-"""What glibc does with memory that was freed (mallopt(3)); on other systems these functions do nothing."""
+"""What glibc and Arrow do with memory that was freed; without glibc these functions do nothing."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 GREATEST_MMAP_THRESHOLD = 32 << 20  # mallopt takes no more on 64 bits
@@ -32,6 +34,19 @@ def return_holes() -> None:
     """Gives the free pages between blocks back to the system (malloc_trim(3))."""
     if libc := _glibc():
         libc.malloc_trim(0)
+
+
+@contextmanager
+def frugal_arrow() -> Iterator[None]:
+    """Arrow asks malloc itself while this lasts: its own pool keeps what it freed, 30 MiB after thousands of tables."""
+    import pyarrow as pa
+
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
 
 
 def _set(*, mmap_threshold: int, trim_threshold: int) -> None:

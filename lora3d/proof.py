@@ -32,6 +32,7 @@ from lora3d.progress import fixed_loss, mean_loss, merit
 from lora3d.recipe import TrainConfig, to_fields
 from lora3d.run import Run, TrainResult, warn
 from lora3d.state import averaged, put_in_place
+from lora3d.viewpoints import shared_viewpoints
 
 
 def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[str, Any]) -> AdapterCard:
@@ -55,6 +56,7 @@ def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[s
         recipe=to_fields(config) | named,
         metrics=metrics,
         versions={p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
+        viewpoints=shared_viewpoints(dataset.drawn_from("train")),
         parents=[parent_of(grid)] if grid else [],
     )
 

@@ -210,6 +210,7 @@ class PretrainConfig:
         pool: examples kept for that.
         assembly_share: of random assemblies; the rest are named families.
         drawings: rendered for each shape.
+        game_share: of the drawings, those seen as games' art is, see `data_prep.drawings.game_camera`.
         workers: processes that render.
         learning_rate, muon_rate: of AdamW (embeddings, ends, gains) and of Muon (all else).
         warmup, decay_share: linear warm-up over ``warmup`` steps, then constant, then linear to zero over
@@ -234,6 +235,7 @@ class PretrainConfig:
     pool: int = 8192
     assembly_share: float = 0.6
     drawings: int = 4
+    game_share: float = 0.0
     workers: int = 1
     learning_rate: float = 6e-4
     muon_rate: float = 2e-3

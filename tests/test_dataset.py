@@ -138,6 +138,16 @@ def test_any_tool_streams_it(dataset: Dataset) -> None:
 # -- one set of bytes --------------------------------------------------------------------------------
 
 
+def test_a_shard_ends_after_so_many_rows_and_the_dataset_is_the_same(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora3d.dataset.SHARD_ROWS", 3)
+    monkeypatch.setattr("lora3d.dataset.ROW_GROUP", 2)
+    cut = write_dataset(dataset.rows(), tmp_path / "set", dataset.grid)
+    assert len(list((tmp_path / "set").glob("*.parquet"))) == -(-len(cut) // 4) > 1
+    assert cut.content_hash == dataset.content_hash
+
+
 def test_equal_rows_give_equal_bytes_however_they_come(dataset: Dataset, tmp_path: Path) -> None:
     rows = make_rows(40)
     tables = (encode_rows(rows[i : i + 7], GRID) for i in range(0, 40, 7))

@@ -288,7 +288,8 @@ def test_references_without_a_drawing_are_drawn_in_the_styles_asked_for(tmp_path
     pictures = {}
     for style in ("render", "silhouette", "blueprint"):
         task = Task(tmp_path, Asset("chair.glb"), GRID, 0, tmp_path / style, styles=(style,))
-        row = decode_row(pq.read_table(prepare(task).part).to_pylist()[0], GRID)
+        prepare(task)
+        row = decode_row(pq.read_table(task.part).to_pylist()[0], GRID)
         assert row.reference is not None and row.drawing.startswith("rendered")
         pictures[style] = row.reference
     seen = pictures["silhouette"][pictures["silhouette"][..., 3] > 0]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lora3d.base.box import look
-from lora3d.base.pose import mirror_projection
+from lora3d.base.box import carve, centres, look
+from lora3d.base.pose import mirror_projection, place, turn_projection
 from lora3d.base.space import CELLS, CellConv, SpaceNet, read_space, write_space
-from lora3d.base.train_space import _mirrored_half, space_losses, train_space
+from lora3d.base.train_space import _mirrored_half, _views, space_losses, train_space
 from lora3d.camera import projection
 from lora3d.data_prep.stream import make_example
 from lora3d.errors import InputError
@@ -20,6 +20,13 @@ from lora3d.recipe import PretrainConfig
 
 GRID = PRESETS["box6"]
 UNSAID = torch.full((1, 2), torch.nan)
+
+
+def pictures(examples, seed: int, quarters: int = 0):
+    """Drawings, viewpoints, projections, views of examples, half of them mirrored, all turned by so many quarters."""
+    drawings, seen, true, chosen, flip = _mirrored_half(examples, np.random.default_rng(seed))
+    turned = torch.full((len(examples),), quarters)
+    return drawings, seen, turn_projection(true, turned), _views(examples, chosen, flip, turned)
 
 
 def seeded() -> SpaceNet:
@@ -74,7 +81,7 @@ def test_cells_are_told_what_is_drawn_where_they_project():
 def test_mirrored_examples_are_seen_by_the_mirrored_projection():
     """The mirror's views, drawing and projection belong together: its front view is the drawing's mirror image."""
     example = make_example(5, GRID, drawings=1)
-    drawings, seen, true, views = _mirrored_half([example] * 12, np.random.default_rng(0))
+    drawings, seen, true, views = pictures([example] * 12, 0)
     plain = next(i for i in range(12) if torch.equal(drawings[i], drawings[0]))
     other = next(i for i in range(12) if not torch.equal(drawings[i], drawings[0]))
     assert torch.equal(drawings[plain], drawings[other].flip(-1))
@@ -84,12 +91,27 @@ def test_mirrored_examples_are_seen_by_the_mirrored_projection():
     assert torch.equal(seen[plain] * torch.tensor([-1, 1]), seen[other])
 
 
+@pytest.mark.parametrize("quarters", (-1, 0, 1))
+def test_whichever_side_is_the_front_the_views_project_onto_the_drawing(quarters):
+    """What the views leave of the cube covers the drawing, be the object turned, mirrored, both or neither."""
+    drawings, _, true, views = pictures(
+        [make_example(i, GRID, game_share=0.5) for i in range(6)], 0, quarters
+    )
+    z, y, x = torch.meshgrid(*[centres(64)] * 3, indexing="ij")
+    points = torch.stack([x, y, z], -1)
+    for solid, matrix, drawing in zip(carve(views[:, :, 3], GRID), true, drawings, strict=True):
+        at = (place(matrix[None], points[solid])[0] * 64).long().clamp(0, 63)
+        shown = torch.zeros(64, 64, dtype=torch.bool)
+        shown[at[:, 1], at[:, 0]] = True
+        drawn = drawing[3] > 0.5
+        assert (shown & drawn).sum() > 0.8 * (shown | drawn).sum()
+
+
 def test_the_losses_vanish_at_the_truth():
-    from lora3d.base.box import carve
     from lora3d.base.space import Space
 
     example = make_example(7, GRID, drawings=1)
-    _, _, true, views = _mirrored_half([example], np.random.default_rng(0))
+    _, _, true, views = pictures([example], 0)
     filled = carve(views[:, :, 3], GRID).float()
     grey = torch.full((1, 3, CELLS, CELLS, CELLS), 0.5)
     right = Space(true, (filled * 2 - 1) * 20, grey)
@@ -108,7 +130,7 @@ def test_it_learns(toy_base):
     base = load_base(toy_base)
     torch.manual_seed(0)
     config = replace(PretrainConfig(), space_steps=60, pool=12, learning_rate=1e-3)
-    fixed = _mirrored_half(examples, np.random.default_rng(1))
+    fixed = pictures(examples, 1)
 
     def outline(net: SpaceNet) -> float:
         with torch.no_grad():

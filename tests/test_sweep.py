@@ -11,7 +11,14 @@ import torch
 
 from lora3d.base import load_base
 from lora3d.base.box import look
-from lora3d.base.pose import PoseNet, mirror_projection, pose_matrix, projection_error
+from lora3d.base.pose import (
+    PoseNet,
+    mirror_projection,
+    pose_matrix,
+    projection_error,
+    turn_projection,
+    viewpoint_of,
+)
 from lora3d.base.sweep import PLANE_CHANNELS, PLANES, REACH, SWEEP_CHANNELS
 from lora3d.camera import orbit, project, projection, viewpoint
 from lora3d.data_prep.stream import make_example
@@ -83,6 +90,30 @@ def test_what_is_said_of_the_viewpoint_is_kept():
     middle = stated[:, :2, 3:] * stated[:, 2:, :3]
     assert torch.allclose((stated[:, :2, :3] - middle) @ back, torch.zeros(2, 2), atol=1e-5)
     assert not torch.allclose(stated, guessed)
+
+
+def test_a_turned_projection_is_one_from_another_azimuth():
+    seen, numbers = torch.tensor([[10.0, 20.0], [-40.0, 35.0]]), torch.randn(2, 4)
+    matrix = pose_matrix(seen, numbers)
+    assert torch.allclose(viewpoint_of(matrix), seen, atol=1e-3)
+    for quarters in (-1, 0, 1, 2):
+        turned = turn_projection(matrix, torch.tensor([quarters, 0]))
+        other = pose_matrix(seen + torch.tensor([[90.0 * quarters, 0.0], [0.0, 0.0]]), numbers)
+        assert torch.allclose(turned, other, atol=1e-5)
+
+
+def test_a_guessed_azimuth_is_continuous_across_a_corner():
+    """Seen from 45° or from -45°: the numbers behind them meet, so that what lies between is no front view."""
+    net = PoseNet()
+    torch.nn.init.zeros_(net.conv_out.weight)
+    found = []
+    for sine in (1e-3, -1e-3):
+        with torch.no_grad():
+            net.conv_out.bias.copy_(torch.tensor([sine, -2.0, 0, 0, 0, 0, 0]))
+            found.append(
+                float(viewpoint_of(net(torch.rand(1, 4, 64, 64), torch.full((1, 2), torch.nan)))[0, 0])
+            )
+    assert found == pytest.approx([45, -45], abs=0.1)
 
 
 def test_mirroring_twice_is_nothing_and_once_mirrors_the_image():

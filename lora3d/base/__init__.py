@@ -42,6 +42,9 @@ class Base(Protocol):
     it makes nothing: cells (b, cells, t, t, 3) as `decode` gives them, and a solid (b, m, m, m) as a prior of
     `lora3d.lift.prior`.
 
+    ``viewpoint`` is where it takes drawings (b, c, h, w) to be seen from, (b, 2) like ``seen``, or None where it has no
+    idea of that.
+
     At time t in [0, 1], x_t = α·x_0 + σ·ε with ``levels(t)`` = (α, σ). ``denoise`` answers with what
     ``prediction`` says: sample (x_0), epsilon, v_prediction or flow_prediction; see `lora3d.diffusion.target`.
     """
@@ -90,6 +93,7 @@ class Base(Protocol):
     def decode(self, latents: Tensor) -> Tensor: ...
     def embed(self, texts: list[str]) -> Text: ...
     def guess(self, drawing: Tensor, seen: Tensor) -> tuple[Tensor, Tensor] | None: ...
+    def viewpoint(self, drawing: Tensor) -> Tensor | None: ...
     def denoise(
         self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
     ) -> Tensor: ...

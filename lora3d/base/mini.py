@@ -139,6 +139,10 @@ class MiniBase:
         slots, solid = self.sweep.guess(drawing, seen)
         return split_cells(self.grid, slots), solid
 
+    def viewpoint(self, drawing: Tensor) -> Tensor:
+        """Where drawings are guessed to be seen from; see `lora3d.base.Base`."""
+        return self.sweep.viewpoint(drawing)
+
     def denoise(
         self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
     ) -> Tensor:

@@ -61,7 +61,13 @@ def fit_codec(
 
 
 def example_of(config: PretrainConfig, grid: ViewGrid, seed: int) -> Example:
-    return make_example(seed, grid, drawings=config.drawings, assembly_share=config.assembly_share)
+    return make_example(
+        seed,
+        grid,
+        drawings=config.drawings,
+        assembly_share=config.assembly_share,
+        game_share=config.game_share,
+    )
 
 
 def fresh_examples(config: PretrainConfig, grid: ViewGrid, start: int) -> Generator[Example]:
@@ -71,6 +77,7 @@ def fresh_examples(config: PretrainConfig, grid: ViewGrid, start: int) -> Genera
         workers=config.workers,
         drawings=config.drawings,
         assembly_share=config.assembly_share,
+        game_share=config.game_share,
     )
 
 

@@ -182,6 +182,9 @@ class PlainBase:
     def guess(self, drawing: Tensor, seen: Tensor) -> None:
         """Nothing: a plain base knows a drawing only by what its network says."""
 
+    def viewpoint(self, drawing: Tensor) -> None:
+        """Nothing, likewise."""
+
     def denoise(
         self, latents: Tensor, t: Tensor, text: Text, known: Tensor, seen: Tensor | None = None
     ) -> Tensor:

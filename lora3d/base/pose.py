@@ -28,7 +28,7 @@ class PoseNet(nn.Module):
         self.head = nn.Sequential(
             nn.Conv2d(c, 12, 1), nn.Flatten(), nn.Linear(12 * (TILE // 8) ** 2, 128), nn.GELU()
         )
-        self.conv_out = nn.Linear(128, 6)
+        self.conv_out = nn.Linear(128, 7)
         nn.init.zeros_(self.conv_out.weight)
 
     def look(self, drawings: Tensor, seen: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
@@ -43,8 +43,10 @@ class PoseNet(nn.Module):
         mid = self.mid(self.to_mid(high))
         low = self.low(self.to_low(mid))
         numbers = self.conv_out(self.head(low)).float()
-        guessed = numbers[:, :2] * 30 + torch.tensor([0.0, 20.0], device=x.device)
-        return (high, mid, low), pose_matrix(torch.where(stated, angles, guessed), numbers[:, 2:])
+        # From a corner two sides are seen alike and either may be the front: the azimuth comes again every 90°.
+        turn = torch.rad2deg(torch.atan2(numbers[:, 0], 1 + numbers[:, 1])) / 4
+        guessed = torch.stack([turn, 20 + 30 * numbers[:, 2]], 1)
+        return (high, mid, low), pose_matrix(torch.where(stated, angles, guessed), numbers[:, 3:])
 
     def forward(self, drawings: Tensor, seen: Tensor) -> Tensor:
         return self.look(drawings, seen)[1]
@@ -100,6 +102,24 @@ def projection_error(found: Tensor, true: Tensor) -> Tensor:
     points = torch.cartesian_prod(axis, axis, axis)
     off = place(found, points) - place(true, points)
     return (off.square().sum(-1) + 1e-6).sqrt().mean(1)
+
+
+def viewpoint_of(matrix: Tensor) -> Tensor:
+    """Azimuth and elevation in degrees (b, 2) that projections (b, 3, 4) of `pose_matrix` are seen from."""
+    right, down = (matrix[:, i, :3] - matrix[:, i, 3:] * matrix[:, 2, :3] for i in range(2))
+    turn = torch.atan2(right[:, 1], right[:, 0])
+    high = torch.atan2(turn.sin() * down[:, 0] - turn.cos() * down[:, 1], -down[:, 2])
+    return torch.rad2deg(torch.stack([turn, high], 1))
+
+
+def turn_projection(matrix: Tensor, quarters: Tensor) -> Tensor:
+    """Projections (b, 3, 4) of objects turned by so many quarters (b,) int: their azimuth grows by as many 90°."""
+    c, s = (
+        torch.tensor(values, device=matrix.device)[quarters % 4] for values in ((1, 0, -1, 0), (0, 1, 0, -1))
+    )
+    x, y, rest = matrix[..., :1], matrix[..., 1:2], matrix[..., 2:]
+    c, s = c[:, None, None].to(matrix), s[:, None, None].to(matrix)
+    return torch.cat([c * x - s * y, s * x + c * y, rest], -1)
 
 
 def mirror_projection(matrix: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lora3d.base.box import look
 from lora3d.base.codec import PATCH, Inverse, Linear, linear_codec
-from lora3d.base.pose import divide
+from lora3d.base.pose import divide, viewpoint_of
 from lora3d.base.space import Space, SpaceNet
 from lora3d.camera import rays
 from lora3d.data_prep.shapes import is_box
@@ -150,6 +150,12 @@ class Sweep:
         picture = self._picture(drawing)
         space, views = self._look(picture, seen)
         return torch.cat([picture[:, None], views], 1), torch.sigmoid(space.opacity).permute(0, 3, 2, 1)
+
+    @torch.no_grad()
+    def viewpoint(self, drawing: Tensor) -> Tensor:
+        """Azimuth and elevation in degrees (b, 2) that drawings (b, c, h, w) are guessed to be seen from."""
+        unsaid = drawing.new_full((len(drawing), 2), math.nan)
+        return viewpoint_of(self.space.pose(self._picture(drawing), unsaid))
 
     def _encode(self, views: Tensor) -> Tensor:
         """Normalised latents (b, 1 + views, c, h, w) of pictures (b, views, 4, t, t); zero for the drawing's slot."""

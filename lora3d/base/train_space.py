@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lora3d.base.box import VIEWS, carve, look, to_view
 from lora3d.base.codec import Inverse, Linear
 from lora3d.base.optimiser import Optimiser, update_average
-from lora3d.base.pose import mirror_projection, projection_error
+from lora3d.base.pose import mirror_projection, projection_error, turn_projection, viewpoint_of
 from lora3d.base.space import CELLS, Space, SpaceNet
 from lora3d.data_prep.shapes import turn_views
 from lora3d.device import autocast
@@ -63,11 +63,14 @@ def train_space(
         pool += itertools.islice(examples, fresh if step else min(12 * batch, config.pool))
         del pool[:-capacity]
         picked = [pool[i] for i in rng.integers(0, len(pool), batch)]
-        drawings, seen, true, views = _mirrored_half(picked, rng)
+        drawings, seen, true, chosen, flip = _mirrored_half(picked, rng)
         seen[torch.from_numpy(rng.random(batch) >= config.stated_share)] = math.nan
         with torch.no_grad():
             drawings = inverse(linear(drawings)).clamp(0, 1).contiguous(memory_format=torch.channels_last)
             guessed = net.pose(drawings, seen)
+        # Seen from a corner, either of two sides may be the front: that which the network took is.
+        quarters = ((viewpoint_of(guessed) - viewpoint_of(true))[:, 0] / 90).round().int()
+        true, views = turn_projection(true, quarters), _views(picked, chosen, flip, quarters)
         told = torch.from_numpy(rng.random(batch) < TRUE_SHARE)[:, None, None]
         with autocast(drawings.device, dtype):
             space = net(drawings, seen, torch.where(told, true, guessed))
@@ -89,26 +92,44 @@ def train_space(
 
 def _mirrored_half(
     examples: list[Example], rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A drawing of each example (b, 4, t, t), its viewpoint (b, 2), projection (b, 3, 4), views (b, 6, 4, t, t)."""
-    drawings, seen, true, views = [], [], [], []
-    for e in examples:
-        c = rng.integers(0, len(e.drawings))
-        drawings.append(e.drawings[c])
-        seen.append(e.viewpoints[c])
-        true.append(e.projections[c])
-        views.append(turn_views(e.views, int(e.sides[c])))
-    x, v = (torch.from_numpy(np.stack(a)).movedim(-1, -3).float() / 255 for a in (drawings, views))
-    s, p = torch.from_numpy(np.stack(seen)), torch.from_numpy(np.stack(true))
-    flip = torch.from_numpy(rng.random(len(examples)) < 0.5)
-    # Mirrored, what was seen from the right is seen from the left.
-    mirrored = v.flip(-1)[:, [0, 3, 2, 1, 4, 5]]
-    return (
-        torch.where(flip[:, None, None, None], x.flip(-1), x),
-        torch.where(flip[:, None], s * torch.tensor([-1.0, 1.0]), s),
-        torch.where(flip[:, None, None], mirror_projection(p), p),
-        torch.where(flip[:, None, None, None, None], mirrored, v),
+) -> tuple[Tensor, Tensor, Tensor, list[int], Tensor]:
+    """A drawing of each example (b, 4, t, t), its viewpoint (b, 2) and projection (b, 3, 4); half are mirrored.
+
+    Returns besides which of the example's drawings it is, and which are mirrored, (b,) bool.
+    """
+    chosen = [int(rng.integers(0, len(e.drawings))) for e in examples]
+    drawings, seen, true = (
+        torch.from_numpy(np.stack(part))
+        for part in zip(
+            *(
+                (e.drawings[c], e.viewpoints[c], e.projections[c])
+                for e, c in zip(examples, chosen, strict=True)
+            ),
+            strict=True,
+        )
     )
+    drawings = drawings.movedim(-1, -3).float() / 255
+    flip = torch.from_numpy(rng.random(len(examples)) < 0.5)
+    return (
+        torch.where(flip[:, None, None, None], drawings.flip(-1), drawings),
+        torch.where(flip[:, None], seen * torch.tensor([-1.0, 1.0]), seen),
+        torch.where(flip[:, None, None], mirror_projection(true), true),
+        chosen,
+        flip,
+    )
+
+
+def _views(examples: list[Example], chosen: list[int], flip: Tensor, quarters: Tensor) -> Tensor:
+    """The true views (b, 6, 4, t, t) of drawings by `_mirrored_half`, turned as `turn_projection` turns them."""
+    # Turned before it is mirrored, an object turns the other way.
+    turns = torch.where(flip, quarters, -quarters).tolist()
+    turned = [
+        turn_views(e.views, int(e.sides[c]) + q) for e, c, q in zip(examples, chosen, turns, strict=True)
+    ]
+    views = torch.from_numpy(np.stack(turned)).movedim(-1, -3).float() / 255
+    # Mirrored, what was seen from the right is seen from the left.
+    mirrored = views.flip(-1)[:, [0, 3, 2, 1, 4, 5]]
+    return torch.where(flip[:, None, None, None, None], mirrored, views)
 
 
 def space_losses(space: Space, true: Tensor, views: Tensor, grid: ViewGrid) -> Tensor:
