@@ -31,16 +31,6 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def flush_denormals() -> None:
-    """CPUs take numbers below 1e-38 for zero from here on, in this thread and in those that it starts.
-
-    To be called before anything is computed, since torch's threads start with the first product. What a network is
-    sure of has gradients of that size, and each costs a CPU a hundred times what another number does: a step of the
-    space network took 2.9 s with them and takes 1.6 without, of whose gradients 2.3 and 0.9.
-    """
-    torch.set_flush_denormal(True)
-
-
 def measure_gflops(
     dtype: torch.dtype = torch.float32, size: int = 1024, repeats: int = 5, device: str | torch.device = "cpu"
 ) -> float:

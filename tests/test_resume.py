@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import torch
 from conftest import make_box
 
 from lora3d.data_prep.resume import Tasks, make_tasks
 from lora3d.data_prep.sources import find_assets
-from lora3d.device import flush_denormals
 from lora3d.grid import PRESETS
 from lora3d.heap import frugal_arrow
 from lora3d.mesh import glb_bytes
@@ -45,13 +43,3 @@ def test_arrow_has_its_own_pool_again_afterwards() -> None:
         assert pa.default_memory_pool().backend_name == "system"
         raise KeyError
     assert pa.default_memory_pool().backend_name == pool
-
-
-def test_denormals_are_zero_once_flushed() -> None:
-    tiny = torch.tensor([1e-40])
-    try:
-        flush_denormals()
-        assert float(tiny * 1) == 0
-    finally:
-        torch.set_flush_denormal(False)
-    assert float(tiny * 1) > 0

@@ -35,7 +35,7 @@ from lora3d.base.train_space import SPACE_BATCH
 from lora3d.data_prep.made import HELD_OUT_SEED
 from lora3d.data_prep.shapes import turn_views
 from lora3d.data_prep.stream import Example
-from lora3d.device import autocast, choose_device, choose_dtype, flush_denormals
+from lora3d.device import autocast, choose_device, choose_dtype
 from lora3d.diffusion import held_out_times, interpolate, masked_mse, mixed_times
 from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
@@ -143,7 +143,6 @@ def pretrain(
         resume: go on from ``out``'s state if there is one.
         max_seconds: of the steps; start the decay early enough to end about then. None runs all steps.
     """
-    flush_denormals()
     run = _start(config, out, init, resume, choose_device(device_name), precision)
     grid = PRESETS["box6"].with_tile(config.tile)
     rng = np.random.default_rng([config.seed, run.step])
