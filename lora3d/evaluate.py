@@ -139,8 +139,7 @@ def evaluate_adapter(
     model, grid = adapted.base, dataset.grid
     require_same_grid(grid, f"the dataset {data}", model.grid, f"the base {base}")
 
-    settings = settings_of(adapted, adapter, dataset)
-    settings |= {"steps": steps or model.steps, "viewpoints": "stated" if stated else "guessed"}
+    settings = settings_of(adapted, adapter, dataset, steps=steps, stated=stated)
     return evaluate(
         dataset,
         asking(replace(adapted, cards={}, weights={}), steps=steps, stated=stated),

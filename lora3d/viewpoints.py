@@ -19,9 +19,8 @@ from lora3d.errors import InputError
 SHARED_DEG = 10.0  # viewpoints this near to one another are one
 MOST = 2000  # drawings that are looked at
 LEAST_SHARE = 0.1  # of the drawings, for a viewpoint to be a habit
-NEAR_DEG = (
-    50.0  # from the guess to a habit, whichever side is the front, for an artist who has no other viewpoints
-)
+# From the guess to a habit, whichever side is the front, for an artist who has no other viewpoints.
+NEAR_DEG = 50.0
 
 
 def shared_viewpoints(seen_deg: Iterable[tuple[float, float] | None]) -> list[dict[str, float]]:
