@@ -98,7 +98,10 @@ def read_strips(part: Path) -> list[bytes]:
 
 def write_rows(task: Task, look: Look | None, rows: list[Row], warnings: Iterable[str]) -> Prepared:
     """Writes rows and what is said of them, and seen in their views, as one file: it is there whole, or not at all."""
-    faults = [[text for _, text in view_faults(row.tiles, task.grid, row.truth)] for row in rows]
+    # Another side of the same box has the same faults.
+    asked = rows[:1] if look is not None and is_box(task.grid) else rows
+    faults = [[text for _, text in view_faults(row.tiles, task.grid, row.truth)] for row in asked]
+    faults *= len(rows) // len(asked)
     rows = [
         replace(row, warnings="; ".join(filter(None, [row.warnings, *said])))
         for row, said in zip(rows, faults, strict=True)

@@ -6,7 +6,6 @@ import math
 from functools import cache
 
 import numpy as np
-from scipy import ndimage
 
 from lora3d.camera import Array, Camera, orbit
 from lora3d.errors import InputError
@@ -207,6 +206,8 @@ def _lines(
     width = size / 96 * float(rng.uniform(0.8, 2.2)) * 2
     ink = edge.astype(np.float32)
     if width > 1.5:
+        from scipy import ndimage  # a fifth of a second, which not every worker of `prep` need wait for
+
         ink = ndimage.maximum_filter(ink, footprint=_nib(round(width)))
     wobble = float(rng.uniform(0, 2.0)) * size / 96
     if not steady and rng.random() < 0.35 and wobble > 0.3:
@@ -258,6 +259,8 @@ def _wobbled(ink: Array, amount: float, rng: np.random.Generator) -> Array:
 
 def _soften(rgba: Array, rng: np.random.Generator) -> Array:
     """Blurs colours under the same coverage and moves them a little: paint rather than rendering."""
+    from scipy import ndimage
+
     alpha = rgba[..., 3:]
     sigma = float(rng.uniform(0.4, 1.6)) * len(rgba) / 96
     bands = (*np.moveaxis(rgba[..., :3] * alpha, 2, 0), alpha[..., 0])

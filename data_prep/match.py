@@ -29,11 +29,11 @@ ELEVATIONS = (0, 15, 30, 45, 60, 90)
 LOWEST, HIGHEST = -20.0, 90.0
 # Opening angles that are tried where an orthographic view fits less than well.
 LENSES, GOOD_IOU = (25.0, 45.0), 0.95
-# How far places move, seen at which size, and how many of them go on.
+# How far places move; after the first move the best one goes on.
 STEPS = (7.5, 3.75, 1.9)
 # So many places of the coarse search are looked at again in full size, and so many of those, less than this below
 # the best, are refined.
-PLACES, STARTS, BELOW = 8, 4, 0.06
+PLACES, STARTS, BELOW = 6, 2, 0.06
 # What colours and inner edges may outweigh in IoU; and what the front is preferred by, between equals.
 COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
 # Shading changes brightness, and a drawn outline is no inner edge: brightness counts less than hue, and this
@@ -118,7 +118,10 @@ def fit_view(
         # Perspective shifts the outline as a little elevation would, so that the search begins anew, from the
         # best of a few places.
         again = _look_again(gallery.mesh, [found, *starts[:2]], lens, target)[:1]
-        found = max(found, _refine(gallery.mesh, again, stated, target), key=lambda fit: fit.score)
+        closer = _refine(gallery.mesh, again, stated, target)
+        if closer.score <= found.score:
+            break
+        found = closer
     return replace(found, coarse=places[0].score)
 
 
@@ -136,8 +139,7 @@ def _look_again(mesh: Mesh, fits: list[Fit], fov_deg: float | None, target: Fram
 def _refine(mesh: Mesh, fits: list[Fit], stated: tuple[bool, bool], target: Frames) -> Fit:
     """The best place found from the given ones by halving steps; what is stated does not move."""
     for step in STEPS:
-        fits = [_improve(mesh, fit, step, stated, target) for fit in fits]
-        fits = sorted(fits, key=lambda fit: -fit.score)[: 2 if step == STEPS[0] else 1]
+        fits = [max((_improve(mesh, fit, step, stated, target) for fit in fits), key=lambda fit: fit.score)]
     return fits[0]
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lora3d.camera import Array
 from lora3d.gltf_material import NEAREST, WRAPS
 from lora3d.mesh import FROM_Y_UP, Material, Mesh, MeshError, face_normals, face_tangents, unique_rows
+from lora3d.png import encode_png
 
 Json = dict[str, Any]
 
 VERTICES, INDICES = 34962, 34963  # glTF's names for the two kinds of buffer view
 LINEAR = 9729
+PNG_LEVEL = 4  # a fiftieth larger than what Pillow writes, in a fifth of the time
 ATTRIBUTES = (("POSITION", 3), ("NORMAL", 3), ("TANGENT", 4), ("TEXCOORD_0", 2), ("COLOR_0", 4))
 
 
@@ -207,7 +207,8 @@ def _texture(
     if key in textures:
         return textures[key]
     if id(pixels) not in images:
-        view = _append(doc, chunks, _png(pixels))
+        opaque = bool((pixels[..., 3] == 255).all())
+        view = _append(doc, chunks, encode_png(pixels[..., :3] if opaque else pixels, PNG_LEVEL))
         doc.setdefault("images", []).append({"bufferView": view, "mimeType": "image/png"})
         images[id(pixels)] = len(doc["images"]) - 1
     codes = {wrap: code for code, wrap in WRAPS.items()}
@@ -225,11 +226,3 @@ def _texture(
     doc.setdefault("textures", []).append(texture)
     textures[key] = len(doc["textures"]) - 1
     return textures[key]
-
-
-def _png(pixels: Array) -> bytes:
-    """(h, w, 4) uint8 as PNG; without the alpha channel where it is opaque everywhere."""
-    opaque = bool((pixels[..., 3] == 255).all())
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels[..., :3] if opaque else pixels)).save(stream, "PNG")
-    return stream.getvalue()

@@ -21,7 +21,7 @@ from lora3d.compiled import Records
 from lora3d.grid import ViewGrid, encode_depth
 from lora3d.mesh import Material, Mesh, face_normals
 from lora3d.occlusion import DIRECTIONS, SIZE, SkyMaps, directions, open_into
-from lora3d.shading import Lens, Scene, shade_into, surface_into
+from lora3d.shading import Lens, Scene, compose, shade_into, surface_into
 from lora3d.texels import (
     BLEND,
     CLAMP,
@@ -284,10 +284,7 @@ def render_tiles(mesh: Mesh, grid: ViewGrid, *, samples: int = 2) -> Array:
         i = cameras.index(cell.camera)
         hit = np.isfinite(views.depth[i])
         if cell.channel == "rgb":
-            alpha = views.rgba[i, ..., 3]
-            # Plane by plane: NumPy is slow over three values a pixel.
-            for c in range(3):
-                tile[..., c] = views.rgba[i, ..., c] * alpha + background[c] * (1 - alpha)
+            compose(views.rgba[i], background, tile)
         elif cell.channel == "depth":
             tile[:] = encode_depth(grid, views.depth[i])[..., None]
         elif cell.channel == "normal":

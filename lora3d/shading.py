@@ -291,6 +291,29 @@ def _textured(material, texels, corners, f, u, v, r, g, b, a):
     return r, g, b, a
 
 
+@helper
+def _plain(material, glows, colored, lit):
+    """Whether a triangle that faces the viewer looks the same all over."""
+    return glows is None and material.first == NO_TEXTURE and not colored and (material.unlit or not lit)
+
+
+@helper
+def _repeat(rgba, row, column):
+    """The pixel to the left once more."""
+    for c in range(4):
+        rgba[row, column, c] = rgba[row, column - 1, c]
+
+
+@helper
+def _store(rgba, row, column, red, green, blue, alpha, share):
+    """A pixel from sums of premultiplied linear samples, of which each counts ``share``."""
+    whole = 1 / alpha
+    rgba[row, column, 0] = _encode(red * whole)
+    rgba[row, column, 1] = _encode(green * whole)
+    rgba[row, column, 2] = _encode(blue * whole)
+    rgba[row, column, 3] = min(alpha * share, 1.0)
+
+
 @kernel
 def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, open_share, rgba):
     """Colours (s, s, 4) sRGB straight alpha from the layers (k, s·samples, s·samples) of a `Visibility`, in place.
@@ -304,13 +327,18 @@ def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, 
     materials, texels, corners = scene.materials, scene.texels, scene.corners
     face_material, normals = scene.face_material, scene.face_normal
     flags, eye = (scene.smooth, scene.colored, studio), (lens.pose, lens.half_extent, lens.perspective)
-    looked_at = flags, eye, normals, texels
+    seen = flags, eye, normals, texels
     step, to_lens, scattered = 1 / samples, 2 * lens.half_extent / rgba.shape[0], len(faces) > CACHED
     for row in range(window[0], window[1]):
         if scattered and not _seen(slot, faces, edges, corners, row, window, samples):
             continue
+        before = -1
         for column in range(window[2], window[3]):
             n, side = _only(slot, row, column, samples), samples
+            if n >= 0 and n == before:
+                _repeat(rgba, row, column)
+                continue
+            before = -1
             if n == -1:
                 continue
             alike, sky = n >= 0, open_share[row, column]
@@ -320,10 +348,9 @@ def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, 
                 material = materials[face_material[f]]
                 x, y = column + 0.5, row + 0.5
                 side = 1 if _once(material, glows, corners, edges, n, f, x, y) else samples
+                before = n if _plain(material, glows, scene.colored, studio) else -1
                 u, v = weights(edges, n, x, y)
-                tr, tg, tb, ta, light, gloss = _tinted(
-                    looked_at, material, corners, f, u, v, x, y, to_lens, sky
-                )
+                tr, tg, tb, ta, light, gloss = _tinted(seen, material, corners, f, u, v, x, y, to_lens, sky)
             red = green = blue = alpha = np.float32(0)
             for i in range(row * samples, row * samples + side):
                 for j in range(column * samples, column * samples + side):
@@ -339,7 +366,7 @@ def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, 
                             u, v = weights(edges, n, x, y)
                         if not alike:
                             tr, tg, tb, ta, light, gloss = _tinted(
-                                looked_at, material, corners, f, u, v, x, y, to_lens, sky
+                                seen, material, corners, f, u, v, x, y, to_lens, sky
                             )
                         r, g, b, a = _textured(material, texels, corners, f, u, v, tr, tg, tb, ta)
                         r, g, b = _lit(material, glows, corners, f, u, v, r, g, b, a, light, gloss)
@@ -347,8 +374,14 @@ def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, 
                         alpha += clear * a
                         clear *= 1 - a
             if alpha > 0:
-                whole = 1 / alpha
-                rgba[row, column, 0] = _encode(red * whole)
-                rgba[row, column, 1] = _encode(green * whole)
-                rgba[row, column, 2] = _encode(blue * whole)
-                rgba[row, column, 3] = min(alpha / (side * side), 1.0)
+                _store(rgba, row, column, red, green, blue, alpha, 1 / (side * side))
+
+
+@kernel
+def compose(rgba, background, out):
+    """Straight rgba (h, w, 4) over a background (3,) into (h, w, 3); mixed as they are, in sRGB."""
+    for row in range(rgba.shape[0]):
+        for column in range(rgba.shape[1]):
+            alpha = rgba[row, column, 3]
+            for c in range(3):
+                out[row, column, c] = rgba[row, column, c] * alpha + background[c] * (1 - alpha)

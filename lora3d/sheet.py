@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from lora3d.camera import Array
@@ -38,12 +39,10 @@ body:has(#doubt:checked) article:not(.doubt) {{ display: none }}
 
 def make_strip(tiles: Array, grid: ViewGrid) -> bytes:
     """A row's pictures side by side, the drawing first, as WebP; tiles (cells, t, t, 3) as in `Row`."""
-    chosen = to_bytes(tiles[[*grid.indices("reference"), *grid.indices("rgb")]])
-    canvas = Image.new("RGB", (SIDE * len(chosen), SIDE))
-    for i, tile in enumerate(chosen):
-        canvas.paste(Image.fromarray(tile).resize((SIDE, SIDE), Image.Resampling.BOX), (i * SIDE, 0))
+    chosen = [to_bytes(tiles[i]) for i in (*grid.indices("reference"), *grid.indices("rgb"))]
+    strip = Image.fromarray(np.concatenate(chosen, axis=1))
     buffer = io.BytesIO()
-    canvas.save(buffer, "WEBP", quality=80, method=2)
+    strip.resize((SIDE * len(chosen), SIDE), Image.Resampling.BOX).save(buffer, "WEBP", quality=80, method=2)
     return buffer.getvalue()
 
 
