@@ -26,6 +26,7 @@ from lora3d.base import hash_weights
 from lora3d.card import AdapterCard, AdapterError, safe_name, shown
 from lora3d.errors import InputError
 from lora3d.grid import ViewGrid, require_same_grid
+from lora3d.palette import from_entries, join_palettes, to_entries
 
 METHODS = ("linear", "svd", "ties", "dare")
 Combine = Callable[[list[Tensor], Tensor, float], Tensor]
@@ -201,6 +202,7 @@ def _merged_card(
     def union(values: list[list[str]]) -> list[str]:
         return sorted({v for several in values for v in several})
 
+    painted = [(from_entries(c.palette), max(w, 0.0)) for c, w in zip(own, files.values(), strict=True)]
     card = AdapterCard(
         base=own[0].base,
         base_revision=own[0].base_revision,
@@ -220,6 +222,7 @@ def _merged_card(
         versions=own[0].versions,
         base_license=own[0].base_license,
         viewpoints=[habit for c in own for habit in c.viewpoints],
+        palette=to_entries(join_palettes(painted)),
         consent="\n\n".join(dict.fromkeys(c.consent for c in own if c.consent)),
         parents=[
             {**parent_of(p, w), "dataset": c.dataset} for (p, w), c in zip(files.items(), own, strict=True)

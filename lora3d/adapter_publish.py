@@ -13,6 +13,7 @@ from lora3d.adapter_header import open_picture, sample_pictures
 from lora3d.adapter_license import attribution, base_license, terms_of
 from lora3d.card import AdapterCard, AdapterError, prompt_hint, safe_name, shown
 from lora3d.errors import InputError, first_line
+from lora3d.palette import from_entries
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # what `load_lora_weights(repository)` looks for
 WIDGET = "held-out drawings: what the adapter makes, beside the truth"  # what a run's samples show
@@ -165,6 +166,11 @@ def readme(card: AdapterCard, name: str, kohya: str, pictures: list[str], family
     }
     if card.viewpoints:
         facts["drawn from"] = "; ".join(map(_flat, card.viewpoints))
+    if card.palette:
+        colours, _ = from_entries(card.palette)
+        facts["painted with"] = ", ".join(
+            "#{:02x}{:02x}{:02x}".format(*(255 * c).round().astype(int)) for c in colours
+        )
     if card.parents:
         facts["made from"] = ", ".join(str(p.get("file", "?")) for p in card.parents)
     lines += [f"| {key} | {_code(value)} |" for key, value in facts.items() if value]

@@ -42,6 +42,7 @@ class AdapterCard:
         base_license: SPDX identifier of the base's weights; empty where the card's writer did not say.
         consent: the artist's own statement, word for word; empty for none.
         viewpoints: that its artist's drawings share, see `lora3d.viewpoints`.
+        palette: the colours that its artist's views share, see `lora3d.palette`.
         parents: of a merged, resized or imported file: name, SHA-256 and weight of each.
     """
 
@@ -64,6 +65,7 @@ class AdapterCard:
     base_license: str = ""
     consent: str = ""
     viewpoints: list[dict[str, Any]] = field(default_factory=list)
+    palette: list[dict[str, Any]] = field(default_factory=list)
     parents: list[dict[str, Any]] = field(default_factory=list)
     format: str = "lora3d-adapter-1"
 

@@ -306,15 +306,17 @@ def run_base_shapes(args: argparse.Namespace) -> dict[str, Any]:
 def run_base_train(args: argparse.Namespace) -> dict[str, Any]:
     config = read_with_flags(args, args.recipe, PretrainConfig)
     from lora3d.base.pretrain import pretrain
+    from lora3d.device import flushing_denormals
 
-    folder = pretrain(
-        config,
-        args.out,
-        init=args.init,
-        resume=args.resume,
-        device_name=args.device,
-        max_seconds=args.max_seconds,
-    )
+    with flushing_denormals():
+        folder = pretrain(
+            config,
+            args.out,
+            init=args.init,
+            resume=args.resume,
+            device_name=args.device,
+            max_seconds=args.max_seconds,
+        )
     return {"base": folder}
 
 

@@ -32,6 +32,7 @@ from lora3d.grid import PRESETS, ViewGrid, combine_samples, pack, settle_depth
 from lora3d.heap import keep_freed_memory
 from lora3d.lift import lift
 from lora3d.mesh import Mesh
+from lora3d.palette import draw_toward, from_entries, join_palettes
 from lora3d.sampling import Given, Reference, encode_references, sample, write_reference
 from lora3d.trigger import has_words
 from lora3d.viewpoints import nearest_habit
@@ -282,7 +283,7 @@ class Generator:
         for i, (reference, guess) in enumerate(zip(references, guesses, strict=True)):
             own = np.stack([tiles[i] for tiles in drawn])
             guessed = None if guess is None else guess.tiles
-            tiles = combine_samples(self.base.grid, own, guessed, GUESS_WEIGHT)
+            tiles = self._painted(combine_samples(self.base.grid, own, guessed, GUESS_WEIGHT))
             if reference is not None:
                 write_reference(self.base.grid, tiles, reference)
             found.append(Answer(tiles, None if guess is None else guess.prior, taken[i]))
@@ -301,6 +302,11 @@ class Generator:
             if (habit := nearest_habit((azimuth, elevation), habits)) is not None:
                 seen[i] = torch.tensor(habit)
         return replace(given, seen=seen)
+
+    def _painted(self, tiles: Array) -> Array:
+        """A grid in the colours of the adapters' artists; see `lora3d.palette`."""
+        used = [(from_entries(self.cards[name].palette), max(w, 0.0)) for name, w in self.weights.items()]
+        return draw_toward(self.base.grid, tiles, join_palettes(used), sum(weight for _, weight in used))
 
     def _draw(
         self, given: Given, text: Text, seeds: Sequence[int], steps: int, guidance: float

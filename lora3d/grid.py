@@ -24,6 +24,9 @@ class GridError(InputError):
     """A grid that contradicts itself, an image, or another grid."""
 
 
+COLOUR_STEP = 1 / 16  # a pixel this far from the background is part of the object, where no depth says so
+
+
 @dataclass(frozen=True)
 class View:
     """One cell: what it shows and from where.
@@ -176,6 +179,24 @@ def decode_depth(grid: ViewGrid, value: Array) -> Array:
     near, far = grid.depth_range
     share = np.clip((1.0 - value) / (1.0 - grid.depth_floor), 0.0, 1.0)
     return np.where(value >= grid.depth_floor / 2, near + share * (far - near), np.inf)
+
+
+def coverage(grid: ViewGrid, tiles: Array) -> Array:
+    """Where the object is in each rgb cell, (rgb cells, tile, tile) bool.
+
+    Read from the depth cell of the same camera. A grid without one leaves colour: what differs from the
+    background by more than `COLOUR_STEP` in some channel; objects of the background's colour have holes then.
+    """
+    depth = {grid.cells[i].camera: i for i in grid.indices("depth")}
+    background = np.asarray(grid.background, dtype=np.float32)
+    masks = []
+    for i in grid.indices("rgb"):
+        twin = depth.get(grid.cells[i].camera)
+        if twin is None:
+            masks.append(np.abs(tiles[i] - background).max(axis=-1) > COLOUR_STEP)
+        else:
+            masks.append(np.isfinite(decode_depth(grid, tiles[twin].mean(axis=-1))))
+    return np.stack(masks) if masks else np.zeros((0, grid.tile, grid.tile), bool)
 
 
 def settle_depth(grid: ViewGrid, tiles: Array) -> Array:

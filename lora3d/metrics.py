@@ -13,12 +13,11 @@ from scipy.spatial import cKDTree
 from skimage.metrics import structural_similarity
 
 from lora3d.camera import Array, orbit, project
-from lora3d.grid import ViewGrid, decode_depth
+from lora3d.grid import ViewGrid, coverage
 from lora3d.mesh import Mesh, MeshError, face_normals, normalise
 from lora3d.render import render
 
 PSNR_LIMIT = 100.0  # in dB; what equal images score, so that a mean stays finite
-COLOUR_STEP = 1 / 16  # a pixel this far from the background is part of the object, where no depth says so
 
 
 def psnr(grid: ViewGrid, predicted: Array, true: Array) -> float:
@@ -53,24 +52,6 @@ def ssim(grid: ViewGrid, predicted: Array, true: Array) -> float:
         for i in grid.indices("rgb")
     ]
     return float(np.mean(scores))
-
-
-def coverage(grid: ViewGrid, tiles: Array) -> Array:
-    """Where the object is in each rgb cell, (rgb cells, tile, tile) bool.
-
-    Read from the depth cell of the same camera. A grid without one leaves colour: what differs from the
-    background by more than `COLOUR_STEP` in some channel; objects of the background's colour have holes then.
-    """
-    depth = {grid.cells[i].camera: i for i in grid.indices("depth")}
-    background = np.asarray(grid.background, dtype=np.float32)
-    masks = []
-    for i in grid.indices("rgb"):
-        twin = depth.get(grid.cells[i].camera)
-        if twin is None:
-            masks.append(np.abs(tiles[i] - background).max(axis=-1) > COLOUR_STEP)
-        else:
-            masks.append(np.isfinite(decode_depth(grid, tiles[twin].mean(axis=-1))))
-    return np.stack(masks)
 
 
 def silhouette_iou(grid: ViewGrid, predicted: Array, true: Array) -> float:

@@ -28,6 +28,7 @@ from lora3d.base.text import Text
 from lora3d.checkpoint import room_for, save_checkpoint
 from lora3d.dataset import Dataset
 from lora3d.errors import InputError
+from lora3d.palette import shared_palette, to_entries, view_colours
 from lora3d.progress import fixed_loss, mean_loss, merit
 from lora3d.recipe import TrainConfig, to_fields
 from lora3d.run import Run, TrainResult, warn
@@ -39,6 +40,7 @@ def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[s
     """The card, from what happened. A local path in the recipe becomes the name that it stands for."""
     grid = Path(config.grid_adapter) if config.grid_adapter else None
     named = {"base": base.name, "grid_adapter": grid.name if grid else ""}
+    views = (row.tiles for row in dataset.rows("train") if row.truth is None)
     return AdapterCard(
         base=base.name,
         base_revision=base.revision,
@@ -57,6 +59,7 @@ def make_card(config: TrainConfig, dataset: Dataset, base: Base, metrics: dict[s
         metrics=metrics,
         versions={p: version(p) for p in ("lora3d", "torch", "diffusers", "peft")},
         viewpoints=shared_viewpoints(dataset.drawn_from("train")),
+        palette=to_entries(shared_palette(view_colours(base.grid, views, dataset.count("train")))),
         parents=[parent_of(grid)] if grid else [],
     )
 

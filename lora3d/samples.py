@@ -16,7 +16,7 @@ from lora3d.base import Base
 from lora3d.cache import Cached, text_of
 from lora3d.camera import Array
 from lora3d.generate import to_image
-from lora3d.grid import ViewGrid, pack, settle_depth
+from lora3d.grid import ViewGrid, coverage, pack, settle_depth
 from lora3d.progress import fixed_noise
 from lora3d.sampling import Given, sample
 
@@ -72,7 +72,7 @@ def score_samples(grid: ViewGrid, made: Array, true: Array, trained: Array) -> d
     """
 
     def pixels(tiles: Array) -> Array:
-        return tiles[list(grid.indices("rgb"))][metrics.coverage(grid, tiles)]
+        return tiles[list(grid.indices("rgb"))][coverage(grid, tiles)]
 
     colours = metrics.palette(np.concatenate([pixels(x) for x in trained]))
     far = [metrics.palette_distance(p, colours) for x in made if len(p := pixels(x)) and len(colours)]

@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 
 from lora3d import metrics
 from lora3d.camera import orbit
-from lora3d.grid import PRESETS, View, ViewGrid, encode_depth
+from lora3d.grid import PRESETS, View, ViewGrid, coverage, encode_depth
 from lora3d.mesh import Material, Mesh, MeshError, merge, turn
 from lora3d.render import render_tiles
 
@@ -94,9 +94,9 @@ def test_iou_of_shifted_discs(shift: float):
 
 def test_coverage_is_read_from_depth_or_else_from_colour():
     tiles = disc_tiles(BOX, 0.1)
-    with_depth = metrics.coverage(BOX, tiles)
+    with_depth = coverage(BOX, tiles)
     colour_alone = ViewGrid("rgb", tuple(View("rgb", c) for c in BOX.cameras()), 6, 64)
-    from_colour = metrics.coverage(colour_alone, tiles[list(BOX.indices("rgb"))])
+    from_colour = coverage(colour_alone, tiles[list(BOX.indices("rgb"))])
     assert with_depth.any() and np.array_equal(with_depth, from_colour)
     blank = np.ones_like(tiles)
     blank[list(BOX.indices("depth"))] = 0.0
@@ -238,4 +238,4 @@ def test_a_depth_cell_counts_only_for_its_own_camera():
     )
     tiles = np.ones((2, 64, 64, 3), np.float32)
     tiles[0, :32] = 0.0
-    assert metrics.coverage(grid, tiles).mean() == 0.5
+    assert coverage(grid, tiles).mean() == 0.5

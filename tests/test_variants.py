@@ -11,9 +11,8 @@ from lora3d.base.text import Text
 from lora3d.batches import make_batch
 from lora3d.cache import Cached
 from lora3d.data_prep.variants import STRETCH, make_variants, stretch
-from lora3d.grid import PRESETS
+from lora3d.grid import PRESETS, coverage
 from lora3d.mesh import face_normals, glb_bytes
-from lora3d.metrics import coverage
 from lora3d.recipe import TrainConfig
 from tests.conftest import make_box
 
