@@ -24,16 +24,17 @@ from lora3d.render import render
 # Pictures are this large while viewpoints are fitted, and this large for the search over all sides.
 SIZE, COARSE = 48, 24
 FILL = 0.9
-AZIMUTHS = tuple(range(0, 360, 15))
-ELEVATIONS = (0, 15, 30, 45, 60, 90)
+LATTICE = 22.5
+AZIMUTHS = tuple(LATTICE * i for i in range(16))
+ELEVATIONS = tuple(LATTICE * i for i in range(5))
 LOWEST, HIGHEST = -20.0, 90.0
 # Opening angles that are tried where an orthographic view fits less than well.
 LENSES, GOOD_IOU = (25.0, 45.0), 0.95
 # How far places move; after the first move the best one goes on.
-STEPS = (7.5, 3.75, 1.9)
+STEPS = (7.5, 7.5, 3.75, 1.9)
 # So many places of the coarse search are looked at again in full size, and so many of those, less than this below
 # the best, are refined.
-PLACES, STARTS, BELOW = 6, 2, 0.06
+PLACES, STARTS, BELOW = 6, 3, 0.06
 # What colours and inner edges may outweigh in IoU; and what the front is preferred by, between equals.
 COLOUR, EDGES, FRONT = 0.1, 0.2, 0.004
 # Shading changes brightness, and a drawn outline is no inner edge: brightness counts less than hue, and this
@@ -138,8 +139,13 @@ def _look_again(mesh: Mesh, fits: list[Fit], fov_deg: float | None, target: Fram
 
 def _refine(mesh: Mesh, fits: list[Fit], stated: tuple[bool, bool], target: Frames) -> Fit:
     """The best place found from the given ones by halving steps; what is stated does not move."""
+    tried = 0.0  # a step that led nowhere
     for step in STEPS:
-        fits = [max((_improve(mesh, fit, step, stated, target) for fit in fits), key=lambda fit: fit.score)]
+        if step != tried:
+            found = max(
+                (_improve(mesh, fit, step, stated, target) for fit in fits), key=lambda fit: fit.score
+            )
+            tried, fits = step if found in fits else 0.0, [found]
     return fits[0]
 
 
@@ -178,8 +184,8 @@ def _distinct(fits: list[Fit], count: int) -> list[Fit]:
     chosen: list[Fit] = []
     for fit in sorted(fits, key=lambda f: -f.score):
         near = (
-            abs((fit.azimuth_deg - other.azimuth_deg + 180) % 360 - 180) <= 15
-            and abs(fit.elevation_deg - other.elevation_deg) <= 15
+            abs((fit.azimuth_deg - other.azimuth_deg + 180) % 360 - 180) <= LATTICE
+            and abs(fit.elevation_deg - other.elevation_deg) <= LATTICE
             for other in chosen
         )
         if not any(near):
