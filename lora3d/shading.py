@@ -298,10 +298,12 @@ def _plain(material, glows, colored, lit):
 
 
 @helper
-def _repeat(rgba, row, column):
-    """The pixel to the left once more."""
-    for c in range(4):
-        rgba[row, column, c] = rgba[row, column - 1, c]
+def _repeated(again, rgba, row, column):
+    """Copies the pixel to the left if it is to be shown again; says whether it was."""
+    if again:
+        for c in range(4):
+            rgba[row, column, c] = rgba[row, column - 1, c]
+    return again
 
 
 @helper
@@ -322,24 +324,22 @@ def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, 
     tenth faster. faces and edges are those of `raster.Triangles`; window: rows (from, to) and columns (from, to) of the
     pixels that may see something; open_share (s, s): how much of the sky's light comes to each. Layers are composed
     front to back, samples averaged; both premultiplied and linear. Where all samples of a pixel see one triangle, tint
-    and light are taken once, at its centre, and so is a filtered texture whose texels are no smaller than the pixel.
+    and light are taken once, at its centre, and so is a filtered texture whose texels are no smaller than a pixel in
+    which the row meets the triangle first.
     """
     materials, texels, corners = scene.materials, scene.texels, scene.corners
     face_material, normals = scene.face_material, scene.face_normal
-    flags, eye = (scene.smooth, scene.colored, studio), (lens.pose, lens.half_extent, lens.perspective)
-    seen = flags, eye, normals, texels
+    eye = lens.pose, lens.half_extent, lens.perspective
+    seen = (scene.smooth, scene.colored, studio), eye, normals, texels
     step, to_lens, scattered = 1 / samples, 2 * lens.half_extent / rgba.shape[0], len(faces) > CACHED
     for row in range(window[0], window[1]):
         if scattered and not _seen(slot, faces, edges, corners, row, window, samples):
             continue
-        before = -1
+        last, once, plain = -1, False, False
         for column in range(window[2], window[3]):
             n, side = _only(slot, row, column, samples), samples
-            if n >= 0 and n == before:
-                _repeat(rgba, row, column)
-                continue
-            before = -1
-            if n == -1:
+            new, last = n != last, n
+            if _repeated(n >= 0 and plain and not new, rgba, row, column) or n == -1:
                 continue
             alike, sky = n >= 0, open_share[row, column]
             tr = tg = tb = ta = light = gloss = np.float32(1)
@@ -347,8 +347,10 @@ def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, 
                 f = np.uint64(faces[n])
                 material = materials[face_material[f]]
                 x, y = column + 0.5, row + 0.5
-                side = 1 if _once(material, glows, corners, edges, n, f, x, y) else samples
-                before = n if _plain(material, glows, scene.colored, studio) else -1
+                if new:
+                    plain = _plain(material, glows, scene.colored, studio)
+                    once = _once(material, glows, corners, edges, n, f, x, y)
+                side = 1 if once else samples
                 u, v = weights(edges, n, x, y)
                 tr, tg, tb, ta, light, gloss = _tinted(seen, material, corners, f, u, v, x, y, to_lens, sky)
             red = green = blue = alpha = np.float32(0)
