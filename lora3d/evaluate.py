@@ -26,7 +26,7 @@ from lora3d.camera import Array
 from lora3d.dataset import Dataset, Row, read_dataset
 from lora3d.errors import InputError
 from lora3d.generate import Generator, load
-from lora3d.grid import ViewGrid, coverage, require_same_grid
+from lora3d.grid import ViewGrid, object_pixels, require_same_grid
 from lora3d.judge import METRICS, SAMPLES, THRESHOLD, Judgement, Lift, Scores, judge
 from lora3d.pool import Pool
 from lora3d.report import Shown, write_report
@@ -251,7 +251,7 @@ def _survey(dataset: Dataset, rows: list[Row]) -> _Yardstick:
     for other in dataset.rows("train"):
         if other.truth is not None:
             continue  # pictures without a model answer nothing
-        pixels = other.tiles[list(grid.indices("rgb"))][coverage(grid, other.tiles)]
+        pixels = object_pixels(grid, other.tiles)
         some = pixels[rng.permutation(len(pixels))[:share]]
         for key in (other.artist, None):
             colours.setdefault(key, []).append(some)

@@ -199,6 +199,12 @@ def coverage(grid: ViewGrid, tiles: Array) -> Array:
     return np.stack(masks) if masks else np.zeros((0, grid.tile, grid.tile), bool)
 
 
+def object_pixels(grid: ViewGrid, tiles: Array) -> Array:
+    """What the rgb cells show of the object (see `coverage`), pixel by pixel: (n, 3)."""
+    found: Array = tiles[list(grid.indices("rgb"))][coverage(grid, tiles)]
+    return found
+
+
 def settle_depth(grid: ViewGrid, tiles: Array) -> Array:
     """Generated cells (..., cells, t, t, 3) with crisp outlines: a depth cell's doubtful pixels set to 0, background.
 

@@ -9,7 +9,7 @@ from lora3d import metrics
 from lora3d.answer import Answer
 from lora3d.camera import Array, orbit
 from lora3d.errors import InputError
-from lora3d.grid import ViewGrid, coverage
+from lora3d.grid import ViewGrid, object_pixels
 from lora3d.mesh import Mesh, load_glb_bytes
 from lora3d.render import render, render_tiles
 
@@ -70,7 +70,7 @@ def judge(
         scores["psnr"] = metrics.psnr(grid, tiles, true)
         scores["ssim"] = metrics.ssim(grid, tiles, true)
         scores["silhouette_iou"] = metrics.silhouette_iou(grid, tiles, true)
-        pixels = tiles[list(grid.indices("rgb"))][coverage(grid, tiles)]
+        pixels = object_pixels(grid, tiles)
         if colours is not None and len(pixels):
             scores["palette_distance"] = metrics.palette_distance(pixels, colours)
         try:

@@ -15,7 +15,7 @@ from scipy.cluster.vq import kmeans2, vq
 
 from lora3d.camera import Array
 from lora3d.errors import InputError
-from lora3d.grid import ViewGrid, coverage
+from lora3d.grid import ViewGrid, coverage, object_pixels
 
 COLOURS = 24  # that are kept of an artist
 MOST = 1024  # that are read of a card
@@ -33,7 +33,7 @@ def view_colours(grid: ViewGrid, tiles: Iterable[Array], count: int) -> Array:
     share = max(64, PIXELS // max(1, count))
     found = [np.zeros((0, 3), np.float32)]
     for own in tiles:
-        pixels = own[list(grid.indices("rgb"))][coverage(grid, own)]
+        pixels = object_pixels(grid, own)
         found.append(pixels[rng.permutation(len(pixels))[:share]])
     return np.concatenate(found)
 
@@ -90,10 +90,12 @@ def draw_toward(grid: ViewGrid, tiles: Array, palette: tuple[Array, Array], weig
     most 1), to the mean of the colours that may be meant, each with the probability p(k | c) ∝ shares_k ·
     exp(-|c - colours_k|² / 2 ASTRAY²), beside c itself, that counts as a colour at a distance of FOREIGN.
     """
-    (colours, shares), drawn, masks = palette, tiles.copy(), coverage(grid, tiles)
+    (colours, shares), drawn = palette, tiles.copy()
     pull = PULL * min(1.0, shares.sum()) * min(1.0, weight)
-    own = np.exp(-(FOREIGN**2) / (2 * ASTRAY**2)) / max(len(colours), 1)
-    for i, mask in zip(grid.indices("rgb"), masks, strict=True):
+    if not pull:
+        return drawn
+    own = np.exp(-(FOREIGN**2) / (2 * ASTRAY**2)) / len(colours)
+    for i, mask in zip(grid.indices("rgb"), coverage(grid, tiles), strict=True):
         pixels = tiles[i][mask].astype(np.float64)
         square = (
             np.square(pixels).sum(-1, keepdims=True) - 2 * pixels @ colours.T + np.square(colours).sum(-1)

@@ -16,7 +16,7 @@ from lora3d.base import Base
 from lora3d.cache import Cached, text_of
 from lora3d.camera import Array
 from lora3d.generate import to_image
-from lora3d.grid import ViewGrid, coverage, pack, settle_depth
+from lora3d.grid import ViewGrid, object_pixels, pack, settle_depth
 from lora3d.progress import fixed_noise
 from lora3d.sampling import Given, sample
 
@@ -71,11 +71,9 @@ def score_samples(grid: ViewGrid, made: Array, true: Array, trained: Array) -> d
     out where a sample shows nothing.
     """
 
-    def pixels(tiles: Array) -> Array:
-        return tiles[list(grid.indices("rgb"))][coverage(grid, tiles)]
-
-    colours = metrics.palette(np.concatenate([pixels(x) for x in trained]))
-    far = [metrics.palette_distance(p, colours) for x in made if len(p := pixels(x)) and len(colours)]
+    colours = metrics.palette(np.concatenate([object_pixels(grid, x) for x in trained]))
+    shown = [p for x in made if len(p := object_pixels(grid, x)) and len(colours)]
+    far = [metrics.palette_distance(p, colours) for p in shown]
     pairs = list(zip(made, true, strict=True))
     return {
         "psnr": float(np.mean([metrics.psnr(grid, *pair) for pair in pairs])),
