@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora3d.camera import Array
+from lora3d.compiled import borrowed
 from lora3d.texels import ALPHA, U, V, coverage, helper, kernel
 
 # The columns of a projected vertex: homogeneous pixel coordinates, depth, and pixel coordinates.
@@ -132,6 +133,7 @@ def _edge(points, i, j, flip):
 @kernel
 def set_up(scene, points, near, size, density):
     """The faces as arrays of `Triangles`, for lattices of 1 and of ``density`` a pixel."""
+    scene, points = borrowed((scene, points))
     faces, face_material, materials = scene.faces, scene.face_material, scene.materials
     count, n = len(faces), 0
     face, edges = np.empty(count, np.int32), np.empty((count, 3, 3))
@@ -237,12 +239,13 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     cutoff (m,): a fragment with less alpha is no surface; negative: not looked at; inf: nothing of the material
     is drawn. near: the least depth, −inf for an orthographic camera. depth holds the limit to begin with, slot −1.
     """
+    scene, face, edges, corner_depth, box = borrowed((scene, face, edges, corner_depth, box))
     materials, face_material = scene.materials, scene.face_material
     alphas, corners, alpha_range = scene.alphas, scene.corners, scene.alpha_range
     count, step = slot.shape[1], 1 / density
     size, layer, last = count * step, count * count, (slot.shape[0] - 1) * count * count
     # One dimension and indices without sign let the compiler test and store many samples at once.
-    slot, depth = slot.reshape(-1), depth.reshape(-1)
+    slot, depth = borrowed((slot.reshape(-1), depth.reshape(-1)))
     touched = _touched(box, density, count // density)
     for n in range(len(face)):
         if not touched[n]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora3d.camera import Array
+from lora3d.compiled import borrowed
 from lora3d.light import studio_light
 from lora3d.texels import (
     ALPHA,
@@ -208,6 +209,8 @@ def _seen(slot, faces, edges, corners, row, window, samples):
 @kernel
 def surface_into(scene, lens, faces, edges, window, slot, depth, out_depth, out_normal, out_position):
     """Depth, normal and position of the first layer at the pixels' centres, into arrays of that size."""
+    scene, lens, faces, edges, slot, depth = borrowed((scene, lens, faces, edges, slot, depth))
+    out_depth, out_normal, out_position = borrowed((out_depth, out_normal, out_position))
     face_normal, corners, smooth = scene.face_normal, scene.corners, scene.smooth
     pose, half_extent, perspective = lens.pose, lens.half_extent, lens.perspective
     size = slot.shape[1]
@@ -320,17 +323,17 @@ def _store(rgba, row, column, red, green, blue, alpha, share):
 def shade_into(scene, glows, lens, faces, edges, window, samples, studio, slot, open_share, rgba):
     """Colours (s, s, 4) sRGB straight alpha from the layers (k, s·samples, s·samples) of a `Visibility`, in place.
 
-    glows: the scene's texels if any material has a texture of emission; else None, which is compiled by itself, a
-    tenth faster. faces and edges are those of `raster.Triangles`; window: rows (from, to) and columns (from, to) of the
-    pixels that may see something; open_share (s, s): how much of the sky's light comes to each. Layers are composed
-    front to back, samples averaged; both premultiplied and linear. Where all samples of a pixel see one triangle, tint
-    and light are taken once, at its centre, and so is a filtered texture whose texels are no smaller than a pixel in
-    which the row meets the triangle first.
+    glows: the scene's texels if any material has a texture of emission, else None. faces and edges are those of
+    `raster.Triangles`; window: rows (from, to) and columns (from, to) of the pixels that may see something; open_share
+    (s, s): how much of the sky's light comes to each. Layers are composed front to back, samples averaged; both
+    premultiplied and linear. Where all samples of a pixel see one triangle, tint and light are taken once, at its
+    centre, and so is a filtered texture whose texels are no smaller than a pixel in which the row meets it first.
     """
+    scene, glows, lens = borrowed((scene, glows, lens))
+    faces, edges, slot, open_share, rgba = borrowed((faces, edges, slot, open_share, rgba))
     materials, texels, corners = scene.materials, scene.texels, scene.corners
     face_material, normals = scene.face_material, scene.face_normal
-    eye = lens.pose, lens.half_extent, lens.perspective
-    seen = (scene.smooth, scene.colored, studio), eye, normals, texels
+    seen = (scene.smooth, scene.colored, studio), lens, normals, texels
     step, to_lens, scattered = 1 / samples, 2 * lens.half_extent / rgba.shape[0], len(faces) > CACHED
     for row in range(window[0], window[1]):
         if scattered and not _seen(slot, faces, edges, corners, row, window, samples):

@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 
+from lora3d.compiled import borrowed, njit
+
 # Read by both: a cube under a lamp with a textured, half transparent face before it; its views; the solid of others.
 SCENE = """
 import json, sys, warnings
@@ -54,3 +56,22 @@ def test_plain_python_draws_and_lifts_what_the_compiled_kernels_do() -> None:
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert np.min(compiled["field"]) < 0 < np.max(compiled["field"])
     np.testing.assert_allclose(compiled["field"], plain["field"], atol=1e-6)
+
+
+@njit
+def _sum_of_borrowed(arrays):
+    (a, scale), b = borrowed(arrays)
+    total = 0.0
+    for i in range(len(a)):
+        row = a[i]  # a part that outlives no call
+        total += scale * row.sum() + b[i]
+    return total
+
+
+def test_borrowed_arrays_are_the_same_and_stay_their_owners() -> None:
+    a, b = np.arange(12.0).reshape(4, 3), np.ones(4)
+    before = sys.getrefcount(a), sys.getrefcount(b)
+    for _ in range(100):
+        assert _sum_of_borrowed(((a, 2.0), b)) == 2 * a.sum() + b.sum()
+    assert (sys.getrefcount(a), sys.getrefcount(b)) == before
+    np.testing.assert_array_equal(a, np.arange(12.0).reshape(4, 3))
