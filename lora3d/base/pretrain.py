@@ -43,9 +43,12 @@ from lora3d.recipe import PretrainConfig, to_fields
 STATE = "state.pt"
 
 
-def pictures_of(example: Example, choice: int) -> np.ndarray:
-    """One drawing and the views turned to it: (slots, t, t, 4) uint8."""
-    views = turn_views(example.views, int(example.sides[choice]))
+def pictures_of(example: Example, choice: int, quarters: int = 0) -> np.ndarray:
+    """One drawing and the views turned to it: (slots, t, t, 4) uint8.
+
+    quarters: how many times 90° less than truly around the front the drawing is taken to be seen from.
+    """
+    views = turn_views(example.views, int(example.sides[choice]) - quarters)
     return np.concatenate([example.drawings[choice][None], views])
 
 
@@ -59,10 +62,7 @@ def make_batch(
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Latents (b, slots, c, h, w), ids (b, n), known (b, slots), seen (b, 2) as in `Base`; on the sweep's device."""
-    pictures = torch.from_numpy(np.stack([pictures_of(e, c) for e, c in zip(examples, choices, strict=True)]))
-    b, m = pictures.shape[:2]
-    device = sweep.ground.device
-    latents = sweep.linear(pictures.to(device).flatten(0, 1).movedim(-1, 1).float() / 255)
+    b, m, device = len(examples), 1 + len(examples[0].views), sweep.ground.device
     known = np.zeros((b, m), dtype=bool)
     known[:, 0] = rng.random(b) < config.reference_share
     extra = rng.random(b) < config.extra_share
@@ -70,9 +70,19 @@ def make_batch(
     say = rng.random(b) < np.where(known[:, 0], config.text_share, 0.9)
     captions = [e.caption if s else "" for e, s in zip(examples, say, strict=True)]
     seen = np.stack([e.viewpoints[c] for e, c in zip(examples, choices, strict=True)])
-    seen[rng.random(b) >= config.stated_share] = np.nan
+    unsaid = rng.random(b) >= config.stated_share
+
+    def encode(pictures: list[np.ndarray]) -> Tensor:
+        return sweep.linear(torch.from_numpy(np.stack(pictures)).to(device).movedim(-1, 1).float() / 255)
+
+    # Seen from a corner, either of two sides may be the front: that which the drawing is laid through space by.
+    drawings = encode([e.drawings[c] for e, c in zip(examples, choices, strict=True)])
+    off = sweep.viewpoint(drawings)[:, 0].cpu().numpy() - seen[:, 0]
+    quarters = np.where(unsaid & known[:, 0], np.round(off / 90), 0).astype(int).tolist()
+    pictures = [pictures_of(e, c, q) for e, c, q in zip(examples, choices, quarters, strict=True)]
+    seen[unsaid] = np.nan
     return {
-        "latents": latents.unflatten(0, (b, m)),
+        "latents": encode(list(np.concatenate(pictures))).unflatten(0, (b, m)),
         "ids": tokenize(tokenizer, captions).to(device),
         "known": torch.from_numpy(known).to(device),
         "seen": torch.from_numpy(seen).to(device),
@@ -283,14 +293,12 @@ def _refill(pool: list[Example], stream: Iterator[Example], config: PretrainConf
 def _held_out(config: PretrainConfig, grid: ViewGrid, run: Training) -> list[dict[str, Tensor]]:
     """Four batches of fixed examples, always with the drawing given, its viewpoint in the usual share, nothing else."""
     batches = []
+    given = replace(config, reference_share=1.0, extra_share=0.0)
     for start in range(0, 4 * config.batch, config.batch):
         examples = [example_of(config, grid, HELD_OUT_SEED + start + i) for i in range(config.batch)]
         choices = np.zeros(config.batch, dtype=int)
         rng = np.random.default_rng(start)
-        batch = make_batch(examples, choices, run.networks.tokenizer, run.sweep, config, rng)
-        batch["known"][:] = False
-        batch["known"][:, 0] = True
-        batches.append(batch)
+        batches.append(make_batch(examples, choices, run.networks.tokenizer, run.sweep, given, rng))
     return batches
 
 
