@@ -15,7 +15,7 @@ import numpy as np
 
 from lora3d.camera import Array
 from lora3d.compiled import borrowed
-from lora3d.texels import ALPHA, U, V, coverage, helper, kernel
+from lora3d.texels import ALPHA, NO_TEXTURE, U, V, coverage, helper, kernel
 
 # The columns of a projected vertex: homogeneous pixel coordinates, depth, and pixel coordinates.
 XW, YW, W, Z, X, Y = range(6)
@@ -175,6 +175,12 @@ def _steep(a, b, c, size):
 
 
 @helper
+def _steeps(a, b, c, size):
+    """`_steep` of three lines."""
+    return _steep(a[0], b[0], c[0], size), _steep(a[1], b[1], c[1], size), _steep(a[2], b[2], c[2], size)
+
+
+@helper
 def _span(steep, r, low, high):
     """Narrows a stretch of a row to where a x + r can be positive."""
     crossing = -r * steep
@@ -198,6 +204,12 @@ def _narrowed(steeps, r0, r1, r2, low, high, density, count):
 def _three(corners, f, k, scale):
     """Column k of a face's three corners, scaled."""
     return corners[f, 0, k] * scale, corners[f, 1, k] * scale, corners[f, 2, k] * scale
+
+
+@helper
+def _three_edges(edges, n, k):
+    """Column k of a triangle's three lines."""
+    return edges[n, 0, k], edges[n, 1, k], edges[n, 2, k]
 
 
 @helper
@@ -232,6 +244,42 @@ def _alpha_corners(corners, f, alpha, least_alpha):
     return _three(corners, f, ALPHA, alpha), _three(corners, f, U, 1.0), _three(corners, f, V, 1.0)
 
 
+@helper
+def _draw_row(slot, depth, start, x0, x1, step, slopes, rests, least, shown, corner_z, n, near, tie):
+    """Samples x0 to x1 of a row that starts at ``start``, in a single layer; without a call, so that many go at once.
+
+    slopes, rests: of the edges along the row; shown: how far alpha at each corner is above what is drawn.
+    """
+    (a0, a1, a2), (r0, r1, r2), (least0, least1, least2) = slopes, rests, least
+    (t0, t1, t2), (z0, z1, z2) = shown, corner_z
+    for column in range(x0, x1):
+        x = (column + 0.5) * step
+        e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
+        inside = (e0 >= least0) & (e1 >= least1) & (e2 >= least2)
+        if inside & (e0 * t0 + e1 * t1 + e2 * t2 >= 0):
+            z = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+            at = np.uint64(start + column)
+            if z >= near and z < depth[at] - tie:
+                slot[at], depth[at] = n, z
+
+
+@helper
+def _measure_row(row_z, row_alpha, row_u, row_v, x0, x1, step, slopes, rests, least, corners, corner_z, near):
+    """Depth, alpha, u and v of samples x0 to x1 into arrays as long as a row; infinite depth beside the triangle."""
+    (a0, a1, a2), (r0, r1, r2), (least0, least1, least2) = slopes, rests, least
+    (tints, us, vs), (z0, z1, z2) = corners, corner_z
+    for column in range(x0, x1):
+        x = (column + 0.5) * step
+        e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
+        share = 1 / (e0 + e1 + e2)
+        z = (e0 * z0 + e1 * z1 + e2 * z2) * share
+        inside = (e0 >= least0) & (e1 >= least1) & (e2 >= least2) & (z >= near)
+        j, k = np.float32(e1 * share), np.float32(e2 * share)
+        at = np.uint64(column)
+        row_z[at] = z if inside else np.inf
+        row_alpha[at], row_u[at], row_v[at] = _blend(tints, j, k), _blend(us, j, k), _blend(vs, j, k)
+
+
 @kernel
 def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot, depth):
     """Draws `Triangles` into the layers (k, s, s) of a `Visibility`, ``density`` samples a pixel, in place.
@@ -240,12 +288,13 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
     is drawn. near: the least depth, −inf for an orthographic camera. depth holds the limit to begin with, slot −1.
     """
     scene, face, edges, corner_depth, box = borrowed((scene, face, edges, corner_depth, box))
-    materials, face_material = scene.materials, scene.face_material
-    alphas, corners, alpha_range = scene.alphas, scene.corners, scene.alpha_range
+    corners, alphas = scene.corners, scene.alphas
     count, step = slot.shape[1], 1 / density
     size, layer, last = count * step, count * count, (slot.shape[0] - 1) * count * count
     # One dimension and indices without sign let the compiler test and store many samples at once.
     slot, depth = borrowed((slot.reshape(-1), depth.reshape(-1)))
+    row_z, row_u, row_v = np.empty(count), np.empty(count), np.empty(count)
+    row_alpha = np.empty(count, np.float32)
     touched = _touched(box, density, count // density)
     for n in range(len(face)):
         if not touched[n]:
@@ -253,52 +302,35 @@ def fill(scene, face, edges, corner_depth, box, density, cutoff, near, tie, slot
         y0, y1 = _samples(box[n, 2], box[n, 3], density, count)
         first, end = _samples(box[n, 0], box[n, 1], density, count)
         f = np.uint64(face[n])
-        material = materials[face_material[f]]
-        least_alpha = _least_alpha(alpha_range, f, cutoff[face_material[f]])
-        if least_alpha == np.inf:
+        material = scene.materials[scene.face_material[f]]
+        limit = _least_alpha(scene.alpha_range, f, cutoff[scene.face_material[f]])
+        if limit == np.inf:
             continue
-        tints, us, vs = _alpha_corners(corners, f, material.alpha, least_alpha)
-        a0, b0, c0 = edges[n, 0, 0], edges[n, 0, 1], edges[n, 0, 2]
-        a1, b1, c1 = edges[n, 1, 0], edges[n, 1, 1], edges[n, 1, 2]
-        a2, b2, c2 = edges[n, 2, 0], edges[n, 2, 1], edges[n, 2, 2]
-        least0, least1, least2 = _least(a0, b0), _least(a1, b1), _least(a2, b2)
-        z0, z1, z2 = corner_depth[n, 0], corner_depth[n, 1], corner_depth[n, 2]
-        wide = end - first > NARROW
-        steeps = 0.0, 0.0, 0.0
+        asked = _alpha_corners(corners, f, material.alpha, limit)
+        shown = asked[0][0] - limit, asked[0][1] - limit, asked[0][2] - limit
+        plain = last == 0 and (limit < 0 or material.first == NO_TEXTURE)
+        a, b, c = _three_edges(edges, n, 0), _three_edges(edges, n, 1), _three_edges(edges, n, 2)
+        least = _least(a[0], b[0]), _least(a[1], b[1]), _least(a[2], b[2])
+        z = corner_depth[n, 0], corner_depth[n, 1], corner_depth[n, 2]
+        wide, steeps = end - first > NARROW, (0.0, 0.0, 0.0)
         if wide:
-            steeps = _steep(a0, b0, c0, size), _steep(a1, b1, c1, size), _steep(a2, b2, c2, size)
+            steeps = _steeps(a, b, c, size)
         for row in range(y0, y1):
-            y = (row + 0.5) * step
-            r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
+            y, start = (row + 0.5) * step, row * count
+            rests = b[0] * y + c[0], b[1] * y + c[1], b[2] * y + c[2]
             x0, x1 = first, end
             if wide:
-                x0, x1 = _narrowed(steeps, r0, r1, r2, box[n, 0], box[n, 1], density, count)
-            start = row * count
-            if least_alpha < 0 and last == 0:
-                for column in range(x0, x1):
-                    x = (column + 0.5) * step
-                    e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
-                    if (e0 >= least0) & (e1 >= least1) & (e2 >= least2):
-                        z = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
-                        at = np.uint64(start + column)
-                        if z >= near and z < depth[at] - tie:
-                            slot[at], depth[at] = n, z
+                x0, x1 = _narrowed(steeps, *rests, box[n, 0], box[n, 1], density, count)
+            if plain:
+                _draw_row(slot, depth, start, x0, x1, step, a, rests, least, shown, z, n, near, tie)
                 continue
+            _measure_row(row_z, row_alpha, row_u, row_v, x0, x1, step, a, rests, least, asked, z, near)
             for column in range(x0, x1):
-                x = (column + 0.5) * step
-                e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
-                if not ((e0 >= least0) & (e1 >= least1) & (e2 >= least2)):
-                    continue
-                share = 1 / (e0 + e1 + e2)
-                z = (e0 * z0 + e1 * z1 + e2 * z2) * share
-                if not (z >= near and z < depth[np.uint64(last + start + column)] - tie):
-                    continue
-                if least_alpha >= 0:
-                    j, k = np.float32(e1 * share), np.float32(e2 * share)
-                    tint, u, v = _blend(tints, j, k), _blend(us, j, k), _blend(vs, j, k)
-                    if coverage(material, alphas, tint, u, v) < least_alpha:
-                        continue
-                _insert(slot, depth, start + column, layer, last, n, z, tie)
+                i, at = np.uint64(column), start + column
+                if row_z[i] < depth[np.uint64(last + at)] - tie and (
+                    limit < 0 or coverage(material, alphas, row_alpha[i], row_u[i], row_v[i]) >= limit
+                ):
+                    _insert(slot, depth, at, layer, last, n, row_z[i], tie)
 
 
 @helper
