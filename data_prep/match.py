@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lora3d.camera import Array, Camera, nearest_side, orbit
+from lora3d.camera import Array, Camera, cross, nearest_side, orbit
 from lora3d.data_prep.match_kernels import compare, features
 from lora3d.drawing import fit_reference
 from lora3d.grid import PRESETS, ViewGrid
@@ -249,9 +249,9 @@ def framed_camera(mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg:
     low, high = _tangents(mesh, pose)
     x, y = (low + high) / 2
     back = pose[:3, :3] @ (np.array([-x, -y, 1.0]) / math.sqrt(1 + x * x + y * y))
-    side = np.cross(pose[:3, 1], back)
+    side = cross(pose[:3, 1], back)
     side /= np.linalg.norm(side)
-    pose[:3, :3] = np.stack([side, np.cross(back, side), back], axis=1)
+    pose[:3, :3] = np.stack([side, cross(back, side), back], axis=1)
     low, high = _tangents(mesh, pose)
     half = float(np.abs([low, high]).max()) / FILL
     return Camera(tuple(pose.ravel().tolist()), math.degrees(2 * math.atan(half)))

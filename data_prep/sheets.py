@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lora3d.camera import Array
 from lora3d.mesh import Mesh
@@ -42,8 +40,13 @@ def open_parts(mesh: Mesh) -> Array:
     edges = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=-1).reshape(-1, 2), axis=1)
     _, edge, count = np.unique(edges, axis=0, return_inverse=True, return_counts=True)
     edge = edge.reshape(-1, 3)
+    border = (count[edge] % 2 == 1).any(axis=1)
+    if not border.any():
+        return border
+    from scipy.sparse import coo_array  # a sixth of a second, which closed models need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     faces = np.repeat(np.arange(len(edge)), 3)
     shared = coo_array((np.ones(len(faces), bool), (faces, edge.reshape(-1))), (len(edge), len(count)))
     _, part = connected_components(shared @ shared.T, directed=False)
-    border = (count[edge] % 2 == 1).any(axis=1)
     return np.bincount(part, weights=border, minlength=part.max() + 1)[part] > 0
