@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lora3d.base import load_base
+from lora3d.base import MINI, load_base
 from lora3d.base.codec import (
     decode_network,
     new_codec,
@@ -18,7 +18,9 @@ from lora3d.base.codec import (
     set_encoder,
     train_decoder,
 )
-from lora3d.base.pretrain import pretrain, rate_at
+from lora3d.base.networks import load_networks
+from lora3d.base.pretrain import make_batch, pictures_of, pretrain, rate_at
+from lora3d.base.sweep import new_sweep
 from lora3d.base.train_space import SPACE_BATCH
 from lora3d.data_prep.procedural import make_shape
 from lora3d.data_prep.shapes import turn_views
@@ -67,6 +69,27 @@ def test_turning_views_equals_turning_the_object(seed, side):
 def test_other_grids_are_refused():
     with pytest.raises(InputError, match="box6"):
         make_example(0, PRESETS["zero123plus"])
+
+
+def test_views_are_turned_to_the_front_that_an_unsaid_drawing_is_laid_by():
+    networks = load_networks(MINI, GRID)
+    sweep = new_sweep(networks.space, networks.vae, networks.moments, GRID)
+    config = replace(TOY, stated_share=0.0, reference_share=1.0, extra_share=0.0, game_share=1.0)
+    examples = [make_example(seed, GRID, drawings=1, game_share=1.0) for seed in range(12)]
+    choices, rng = np.zeros(12, int), np.random.default_rng(0)
+    batch = make_batch(examples, choices, networks.tokenizer, sweep, config, rng)
+    guessed = sweep.viewpoint(batch["latents"][:, 0])[:, 0].tolist()
+    taken = []
+    for example, azimuth, latents in zip(examples, guessed, batch["latents"], strict=True):
+        turned = [pictures_of(example, 0, quarters) for quarters in range(-1, 3)]
+        pixels = torch.from_numpy(np.stack(turned)).movedim(-1, 2).flatten(0, 1).float() / 255
+        off = (sweep.linear(pixels).unflatten(0, (4, -1)) - latents).abs().amax((1, 2, 3, 4))
+        # Of a thing that looks alike from two sides both are right.
+        fits = [90 * (i - 1) for i in range(4) if off[i] < 1e-4]
+        apart = [(azimuth - float(example.viewpoints[0, 0]) - turn + 180) % 360 - 180 for turn in fits]
+        assert min(abs(a) for a in apart) <= 45.01
+        taken.append(0 in fits)
+    assert any(taken) and not all(taken)
 
 
 def test_the_rate_is_a_trapezoid():
