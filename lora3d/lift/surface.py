@@ -114,7 +114,8 @@ def extract(field: Array, half: float, faces: int, rounds: int = 0) -> tuple[Arr
     if not parts:
         raise InputError(NO_SOLID)
     mesh = manifold3d.Manifold.compose(parts).to_mesh()
-    vertices, triangles = np.asarray(mesh.vert_properties[:, :3]), np.asarray(mesh.tri_verts, np.int32)
+    # Copies: a view would keep the solid for as long as the mesh is remembered, beyond the end of its library.
+    vertices, triangles = np.array(mesh.vert_properties[:, :3]), np.array(mesh.tri_verts, np.int32)
     if rounds:
         rough = trimesh.Trimesh(vertices, triangles, process=False)
         # A round shrinks once and swells once.
