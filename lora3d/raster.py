@@ -133,7 +133,6 @@ def _edge(points, i, j, flip):
 @kernel
 def set_up(scene, points, near, size, density):
     """The faces as arrays of `Triangles`, for lattices of 1 and of ``density`` a pixel."""
-    scene, points = borrowed((scene, points))
     faces, face_material, materials = scene.faces, scene.face_material, scene.materials
     count, n = len(faces), 0
     face, edges = np.empty(count, np.int32), np.empty((count, 3, 3))

@@ -19,7 +19,7 @@ from lora3d.base.codec import (
     train_decoder,
 )
 from lora3d.base.networks import load_networks
-from lora3d.base.pretrain import make_batch, pictures_of, pretrain, rate_at
+from lora3d.base.pretrain import make_batch, pretrain, rate_at
 from lora3d.base.sweep import new_sweep
 from lora3d.base.train_space import SPACE_BATCH
 from lora3d.data_prep.procedural import make_shape
@@ -81,9 +81,9 @@ def test_views_are_turned_to_the_front_that_an_unsaid_drawing_is_laid_by():
     guessed = sweep.viewpoint(batch["latents"][:, 0])[:, 0].tolist()
     taken = []
     for example, azimuth, latents in zip(examples, guessed, batch["latents"], strict=True):
-        turned = [pictures_of(example, 0, quarters) for quarters in range(-1, 3)]
+        turned = [turn_views(example.views, int(example.sides[0]) - quarters) for quarters in range(-1, 3)]
         pixels = torch.from_numpy(np.stack(turned)).movedim(-1, 2).flatten(0, 1).float() / 255
-        off = (sweep.linear(pixels).unflatten(0, (4, -1)) - latents).abs().amax((1, 2, 3, 4))
+        off = (sweep.linear(pixels).unflatten(0, (4, -1)) - latents[1:]).abs().amax((1, 2, 3, 4))
         # Of a thing that looks alike from two sides both are right.
         fits = [90 * (i - 1) for i in range(4) if off[i] < 1e-4]
         apart = [(azimuth - float(example.viewpoints[0, 0]) - turn + 180) % 360 - 180 for turn in fits]

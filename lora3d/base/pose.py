@@ -112,6 +112,14 @@ def viewpoint_of(matrix: Tensor) -> Tensor:
     return torch.rad2deg(torch.stack([turn, high], 1))
 
 
+def quarters_apart(found_deg: Tensor, true_deg: Tensor) -> Tensor:
+    """By how many quarters, (b,) int, the front of found viewpoints (b, 2) is another than that of the true ones.
+
+    Seen from a corner, either of two sides may be the front: what was found may be the true object, turned so far.
+    """
+    return ((found_deg - true_deg)[:, 0] / 90).round().int()
+
+
 def turn_projection(matrix: Tensor, quarters: Tensor) -> Tensor:
     """Projections (b, 3, 4) of objects turned by so many quarters (b,) int: their azimuth grows by as many 90°."""
     c, s = (

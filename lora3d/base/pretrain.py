@@ -7,6 +7,7 @@ the averaged weights, in fp16 and diffusers layout under DIR/base, are meant to 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from lora3d.base.networks import (
     teach_space,
 )
 from lora3d.base.optimiser import Optimiser, update_average
+from lora3d.base.pose import quarters_apart
 from lora3d.base.sweep import Sweep, new_sweep
 from lora3d.base.train_space import SPACE_BATCH
 from lora3d.data_prep.made import HELD_OUT_SEED
@@ -41,15 +43,6 @@ from lora3d.grid import PRESETS, ViewGrid
 from lora3d.recipe import PretrainConfig, to_fields
 
 STATE = "state.pt"
-
-
-def pictures_of(example: Example, choice: int, quarters: int = 0) -> np.ndarray:
-    """One drawing and the views turned to it: (slots, t, t, 4) uint8.
-
-    quarters: how many times 90° less than truly around the front the drawing is taken to be seen from.
-    """
-    views = turn_views(example.views, int(example.sides[choice]) - quarters)
-    return np.concatenate([example.drawings[choice][None], views])
 
 
 @torch.no_grad()
@@ -69,23 +62,25 @@ def make_batch(
     known[:, 1:] = extra[:, None] & (rng.random((b, m - 1)) < rng.random((b, 1)) * 0.7)
     say = rng.random(b) < np.where(known[:, 0], config.text_share, 0.9)
     captions = [e.caption if s else "" for e, s in zip(examples, say, strict=True)]
-    seen = np.stack([e.viewpoints[c] for e, c in zip(examples, choices, strict=True)])
-    unsaid = rng.random(b) >= config.stated_share
+    seen = torch.from_numpy(np.stack([e.viewpoints[c] for e, c in zip(examples, choices, strict=True)]))
+    unsaid = torch.from_numpy(rng.random(b) >= config.stated_share)
 
-    def encode(pictures: list[np.ndarray]) -> Tensor:
-        return sweep.linear(torch.from_numpy(np.stack(pictures)).to(device).movedim(-1, 1).float() / 255)
+    def encode(pictures: np.ndarray) -> Tensor:
+        return sweep.linear(torch.from_numpy(pictures).to(device).movedim(-1, 1).float() / 255)
 
-    # Seen from a corner, either of two sides may be the front: that which the drawing is laid through space by.
-    drawings = encode([e.drawings[c] for e, c in zip(examples, choices, strict=True)])
-    off = sweep.viewpoint(drawings)[:, 0].cpu().numpy() - seen[:, 0]
-    quarters = np.where(unsaid & known[:, 0], np.round(off / 90), 0).astype(int).tolist()
-    pictures = [pictures_of(e, c, q) for e, c, q in zip(examples, choices, quarters, strict=True)]
-    seen[unsaid] = np.nan
+    drawings = encode(np.stack([e.drawings[c] for e, c in zip(examples, choices, strict=True)]))
+    # The front is that which the drawing is laid through space by.
+    quarters = quarters_apart(sweep.viewpoint(drawings).cpu(), seen) * unsaid * torch.from_numpy(known[:, 0])
+    views = [
+        turn_views(e.views, int(e.sides[c]) - q)
+        for e, c, q in zip(examples, choices, quarters.tolist(), strict=True)
+    ]
+    seen[unsaid] = math.nan
     return {
-        "latents": encode(list(np.concatenate(pictures))).unflatten(0, (b, m)),
+        "latents": torch.cat([drawings[:, None], encode(np.concatenate(views)).unflatten(0, (b, -1))], 1),
         "ids": tokenize(tokenizer, captions).to(device),
         "known": torch.from_numpy(known).to(device),
-        "seen": torch.from_numpy(seen).to(device),
+        "seen": seen.to(device),
     }
 
 

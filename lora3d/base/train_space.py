@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from lora3d.base.box import VIEWS, carve, look, to_view
 from lora3d.base.codec import Inverse, Linear
 from lora3d.base.optimiser import Optimiser, update_average
-from lora3d.base.pose import mirror_projection, projection_error, turn_projection, viewpoint_of
+from lora3d.base.pose import (
+    mirror_projection,
+    projection_error,
+    quarters_apart,
+    turn_projection,
+    viewpoint_of,
+)
 from lora3d.base.space import CELLS, Space, SpaceNet
 from lora3d.data_prep.shapes import turn_views
 from lora3d.device import autocast
@@ -68,8 +74,8 @@ def train_space(
         with torch.no_grad():
             drawings = inverse(linear(drawings)).clamp(0, 1).contiguous(memory_format=torch.channels_last)
             guessed = net.pose(drawings, seen)
-        # Seen from a corner, either of two sides may be the front: that which the network took is.
-        quarters = ((viewpoint_of(guessed) - viewpoint_of(true))[:, 0] / 90).round().int()
+        # The front is that which the network took.
+        quarters = quarters_apart(viewpoint_of(guessed), viewpoint_of(true))
         true, views = turn_projection(true, quarters), _views(picked, chosen, flip, quarters)
         told = torch.from_numpy(rng.random(batch) < TRUE_SHARE)[:, None, None]
         with autocast(drawings.device, dtype):
